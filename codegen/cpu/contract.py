@@ -1,0 +1,439 @@
+"""The one kernel under matmul and convolution: a blocked contraction of two strided operands.
+
+    C[i, j] = sum over k of A[row(i) + step(k)] * B[place(k) + j * column]      (and, per tile, an epilogue)
+
+`row`, `step`, `place` and the place of row i of C are `Digits`: i or k is split into up to three digits (an image, a line and a pixel; a
+kernel row, a kernel column and a channel), each with a stride. A matmul has one digit; an implicit-GEMM convolution three. Before it come
+`matmul.py` and `conv.py`, which describe their operands with a `Contraction`; below it are the micro-kernels (`microkernel.py`), called
+by address, so that this text is compiled once per element type, whatever the sizes and the epilogue.
+
+A tile is some rows by one panel (at most `widest` vectors) of columns by all of k, or by one part of k where the sum is split: then parts
+go to a workspace and a second launch adds them in order. All block sizes depend on sizes alone, so sums do, too.
+"""
+
+from __future__ import annotations
+
+import functools
+from dataclasses import dataclass
+from typing import Optional
+
+from codegen.cpu.epilogue import Epilogue
+from codegen.cpu.features import MAX_ROWS, Vectors, host_vectors
+from codegen.cpu.microkernel import multiply_kernel, transpose_kernel
+from codegen.launch import Buffer, Choose, Entry, Launch, LowerContext, Read, Size, Slot, Write
+from codegen.source import Kernel
+from ir import dims
+from ir.dims import Dim
+from ir.dtypes import DType
+
+Triple = tuple[Dim, Dim, Dim]
+
+
+@dataclass(frozen=True)
+class Digits:
+    """An index of `sizes[0] * sizes[1] * sizes[2]` values, split into three digits, the last the fastest."""
+
+    sizes: Triple
+
+    @classmethod
+    def of(cls, *sizes: Dim) -> Digits:
+        """Digits of at most three sizes; the leading ones are 1."""
+        return cls(((1,) * (3 - len(sizes)) + sizes)[-3:])  # type: ignore[arg-type]
+
+    @property
+    def count(self) -> Dim:
+        return dims.product(self.sizes)
+
+
+def strides(*values: Dim) -> Triple:
+    """Strides for the digits of `Digits.of(...)`, in elements; those of leading digits of size 1 are 0."""
+    return ((0,) * (3 - len(values)) + values)[-3:]  # type: ignore[return-value]
+
+
+@dataclass(frozen=True)
+class Operand:
+    """A buffer and the strides (elements) of the digits of an index; `offset` is the element where the first one stands."""
+
+    buffer: Buffer
+    offset: Dim = 0
+
+
+@dataclass(frozen=True)
+class Batch:
+    """One leading axis: its size and the strides, in elements, of A and B along it (0: broadcast)."""
+
+    size: Dim
+    a: Dim | Choose
+    b: Dim | Choose
+
+
+@dataclass(frozen=True)
+class Contraction:
+    """What to compute; see the module. Strides are in elements. `c` is dense along columns and holds batches one after the other."""
+
+    dtype: DType
+    a: Operand
+    b: Operand
+    c: Buffer
+    rows: Digits
+    columns: Dim
+    depth: Digits
+    a_rows: Triple
+    a_steps: Triple
+    b_steps: Triple
+    b_column: Dim
+    c_rows: Triple
+    batches: tuple[Batch, ...] = ()
+    c_batch: Dim = 0
+    epilogue: Optional[Epilogue] = None
+    origin: tuple[str, ...] = ()
+    comment: str = ""
+
+
+# Block sizes: pure functions of sizes.
+
+_TILES = 32  # tiles to aim for, so that threads share the work evenly
+_LEAST_WORK = 2_000_000  # multiply-adds that a tile should have where there are several
+_MOST_ROWS = 384
+_MOST_DEPTH = 512
+_SPLIT_DEPTH = 2048  # least part of a split sum
+_MOST_SPLITS = 16
+
+
+def block_depth(depth: int) -> int:
+    """Steps of k done at once: the panel of B that they need stays in cache."""
+    blocks = max(1, -(-depth // _MOST_DEPTH))
+    return max(1, -(-depth // blocks))
+
+
+def block_rows(rows: int, panels: int, depth: int, columns: int, multiple: int) -> int:
+    """Rows of a tile: a multiple of the micro-kernel's, even over the blocks; `panels` counts the tiles of one block of rows."""
+    enough = max(-(-rows * panels // _TILES), _LEAST_WORK // max(1, depth * columns))
+    most = min(max(enough, multiple), _MOST_ROWS)
+    blocks = max(1, -(-rows // most))
+    return max(1, -(-(-(-rows // blocks)) // multiple)) * multiple
+
+
+def splits_of(rows: Dim, columns: Dim, depth: Dim, batches: int) -> Dim:
+    """Into how many parts the sum is split: only small results of known size are, since parts need memory."""
+    if batches or not (isinstance(rows, int) and isinstance(columns, int)):
+        return 1
+    others = max(1, -(-rows // 96) * -(-columns // 64))
+    if others > _MOST_SPLITS // 2:
+        return 1
+    return dims.dim_max(1, dims.dim_min(_MOST_SPLITS // others, dims.floordiv(depth, _SPLIT_DEPTH)))
+
+
+@dataclass(frozen=True)
+class _Blocks:
+    """The block sizes of one contraction as functions of (rows, columns, depth, batches, splits)."""
+
+    width: int
+    multiple: int
+    itemsize: int
+
+    def panels(self, columns: int) -> int:
+        return -(-columns // self.width)
+
+    def depth(self, rows: int, columns: int, depth: int, batches: int, splits: int) -> int:
+        return block_depth(self.part(rows, columns, depth, batches, splits))
+
+    def part(self, rows: int, columns: int, depth: int, batches: int, splits: int) -> int:
+        return -(-depth // max(1, splits))
+
+    def rows(self, rows: int, columns: int, depth: int, batches: int, splits: int) -> int:
+        part = self.part(rows, columns, depth, batches, splits)
+        panels = self.panels(columns) * batches * splits
+        return block_rows(rows, panels, part, min(columns, self.width), self.multiple)
+
+    def tiles(self, rows: int, columns: int, depth: int, batches: int, splits: int) -> int:
+        block = self.rows(rows, columns, depth, batches, splits)
+        return -(-rows // block) * self.panels(columns) * batches * splits
+
+    def scratch(self, rows: int, columns: int, depth: int, batches: int, splits: int) -> int:
+        """Bytes of the tables, of the packed panel of B and of the sums of a tile; the kernel lays them out in this order."""
+        high = self.rows(rows, columns, depth, batches, splits) + MAX_ROWS
+        deep = self.depth(rows, columns, depth, batches, splits)
+        return 8 * (2 * high + deep + MAX_ROWS) + 128 + (high + deep) * self.width * self.itemsize
+
+
+_SLOTS = (
+    "a b c rows columns depth row_block depth_block part splits c_split c_batch "
+    "m1 m2 am0 am1 am2 cm0 cm1 cm2 k1 k2 ak0 ak1 ak2 bk0 bk1 bk2 b_column b_direct "
+    "width high multiply tail_width tail_high tail_multiply lanes transpose epilogue n_batch"
+).split()
+_BATCH_AT = len(_SLOTS)
+"""Slots by name; then come three for each batch axis (size, strides of A and B in bytes), then those of the epilogue."""
+
+_SOURCE = """
+def kernel(args, lo, hi, worker):
+    s = slots(args)
+{reads}
+    panels = (columns + width - 1) // width
+    blocks = (rows + row_block - 1) // row_block
+    table = row_block + {extra}
+    a_table = slots(worker)
+    c_table = offset(a_table, table)
+    steps = offset(c_table, table)
+    dense = offset(steps, depth_block)
+    packed = (addr(offset(dense, {extra})) + 63) // 64 * 64
+    sums = packed + (depth_block * width * {size} + 63) // 64 * 64
+    rows_of = -1
+    steps_of = -1
+    packed_of = -1
+    for tile in range(lo, hi):
+        panel = tile % panels
+        rest = tile // panels
+        block = rest % blocks
+        part_of = rest // blocks % splits
+        batch = rest // blocks // splits
+        a_base = a
+        b_base = b
+        q = batch
+        for i in range(n_batch - 1, -1, -1):
+            at = {batch_at} + 3 * i
+            a_base += q % s[at] * s[at + 1]
+            b_base += q % s[at] * s[at + 2]
+            q = q // s[at]
+        c_base = c + part_of * c_split
+        r0 = block * row_block
+        n_rows = min(row_block, rows - r0)
+        j0 = panel * width
+        n_columns = min(width, columns - j0)
+        w = width
+        mr = high
+        fn = multiply
+        if n_columns < width:
+            w = tail_width
+            mr = tail_high
+            fn = tail_multiply
+        if rows_of != batch * blocks + block:
+            rows_of = batch * blocks + block
+            d2 = r0 % m2
+            d1 = r0 // m2 % m1
+            d0 = r0 // m2 // m1
+            done = 0
+            while done < n_rows:
+                run = min(m2 - d2, n_rows - done)
+                x = d0 * am0 + d1 * am1 + d2 * am2
+                y = d0 * cm0 + d1 * cm1 + d2 * cm2 + batch * c_batch
+                for i in range(run):
+                    store(a_table, done + i, x + i * am2)
+                    store(c_table, done + i, y + i * cm2)
+                done += run
+                d2 = 0
+                d1 += 1
+                if d1 == m1:
+                    d1 = 0
+                    d0 += 1
+            for i in range(n_rows, n_rows + {extra}):
+                a_table[i] = a_table[n_rows - 1]
+                c_table[i] = c_table[n_rows - 1]
+        for i in range({extra}):
+            store(dense, i, i * w * {size})
+        start = part_of * part
+        end = min(start + part, depth)
+        direct_b = b_direct != 0 and n_columns == w and (bk2 == w * {size} or n_rows <= {direct_rows})
+        direct_c = epilogue == 0 and n_columns == w
+        keep = w * {size}
+        if end - start <= depth_block:
+            keep = 0
+        k0 = start
+        last = False
+        while not last:
+            kc = max(0, min(depth_block, end - k0))
+            last = k0 + kc >= end
+            fill = steps_of != k0
+            pack = (not direct_b) and packed_of != (batch * panels + panel) * (depth + 1) + k0
+            if kc > 0 and (fill or pack):
+                d2 = k0 % k2
+                d1 = k0 // k2 % k1
+                d0 = k0 // k2 // k1
+                done = 0
+                while done < kc:
+                    run = min(k2 - d2, kc - done)
+                    if fill:
+                        x = d0 * ak0 + d1 * ak1 + d2 * ak2
+                        for i in range(run):
+                            store(steps, done + i, x + i * ak2)
+                    if pack:
+                        source = b_base + d0 * bk0 + d1 * bk1 + d2 * bk2 + j0 * b_column
+                        target = packed + done * w * {size}
+                        if b_column == {size}:
+                            for i in range(run):
+                                to = {pointer}(target + i * w * {size})
+                                of = {pointer}(source + i * bk2)
+                                for j in range(n_columns):
+                                    store(to, j, load(of, j))
+                        else:
+                            j = 0
+                            while j < n_columns:
+                                squares = 0
+                                if bk2 == {size} and j + lanes <= n_columns:
+                                    squares = run // lanes
+                                    call_n(transpose, target + j * {size}, w * {size}, source + j * b_column, b_column, squares)
+                                to = {pointer}(target + j * {size})
+                                of = {pointer}(source + j * b_column)
+                                wide = min(lanes, n_columns - j)
+                                for i in range(squares * lanes, run):
+                                    for l in range(wide):
+                                        store(to, i * w + l, load(of, (i * bk2 + l * b_column) // {size}))
+                                j += wide
+                        to = {pointer}(target)
+                        for i in range(run):
+                            for j in range(n_columns, w):
+                                store(to, i * w + j, {zero})
+                    done += run
+                    d2 = 0
+                    d1 += 1
+                    if d1 == k1:
+                        d1 = 0
+                        d0 += 1
+                steps_of = k0
+                if pack:
+                    packed_of = (batch * panels + panel) * (depth + 1) + k0
+            b_rows = packed
+            b_stride = w * {size}
+            if direct_b:
+                b_rows = b_base + k0 * bk2 + j0 * {size}
+                b_stride = bk2
+            more = 0
+            if k0 > start:
+                more = 1
+            for i in range(0, n_rows, mr):
+                a_rows = addr(a_table) + 8 * i
+                c_rows = addr(c_table) + 8 * i
+                if direct_c:
+                    call_n(fn, kc, a_base, a_rows, addr(steps), b_rows, b_stride, c_base + j0 * {size}, c_rows, more)
+                else:
+                    sum_at = sums + i * keep
+                    call_n(fn, kc, a_base, a_rows, addr(steps), b_rows, b_stride, sum_at, addr(dense), more)
+                    if last:
+                        height = min(mr, n_rows - i)
+                        if epilogue != 0:
+                            call_n(epilogue, args + 8 * ({batch_at} + 3 * n_batch), sum_at, w, c_rows, height, n_columns, j0)
+                        else:
+                            of = {pointer}(sum_at)
+                            for r in range(height):
+                                to = {pointer}(c_base + c_table[i + r] + j0 * {size})
+                                for j in range(n_columns):
+                                    store(to, j, load(of, r * w + j))
+            k0 += kc
+"""
+
+_DIRECT_ROWS = 24
+
+_SUM_SOURCE = """
+def kernel(args, lo, hi, worker):
+    s = slots(args)
+    parts = {pointer}(s[0])
+    to = {pointer}(s[1])
+    size = s[2]
+    splits = s[3]
+    for tile in range(lo, hi):
+        start = tile * {chunk}
+        end = min(size, start + {chunk})
+        for i in range(start, end):
+            store(to, i, load(parts, i))
+        for part in range(1, splits):
+            of = offset(parts, part * size)
+            for i in range(start, end):
+                store(to, i, load(to, i) + load(of, i))
+"""
+_SUM_CHUNK = 4096
+
+
+@functools.lru_cache(maxsize=None)
+def _kernel(itemsize: int) -> Kernel:
+    reads = "\n".join(f"    {name} = s[{i}]" for i, name in enumerate(_SLOTS))
+    source = _SOURCE.format(
+        reads=reads, size=itemsize, pointer=_pointer(itemsize), extra=MAX_ROWS, batch_at=_BATCH_AT, direct_rows=_DIRECT_ROWS,
+        zero="f32(0)" if itemsize == 4 else "0.0",
+    )  # fmt: skip
+    return Kernel(f"contract_{_pointer(itemsize)[:-1]}", source)
+
+
+@functools.lru_cache(maxsize=None)
+def _sum_kernel(itemsize: int) -> Kernel:
+    source = _SUM_SOURCE.format(pointer=_pointer(itemsize), chunk=_SUM_CHUNK)
+    return Kernel(f"sum_parts_{_pointer(itemsize)[:-1]}", source)
+
+
+def _pointer(itemsize: int) -> str:
+    return {4: "f32p", 8: "f64p"}[itemsize]
+
+
+def contract(what: Contraction, ctx: LowerContext, vectors: Vectors | None = None) -> list[Launch]:
+    """The launches that compute a contraction of float32 or float64. `vectors` forces the tiles of another CPU."""
+    vectors = vectors or host_vectors()
+    size = what.dtype.itemsize
+    rows, depth, columns = what.rows.count, what.depth.count, what.columns
+    batches = dims.product(b.size for b in what.batches)
+    lanes = vectors.lanes(size)
+    wide, tail = _panel_vectors(columns, lanes, vectors)
+    blocks = _Blocks(wide * lanes, vectors.rows(wide), size)
+    splits = 1 if what.epilogue else splits_of(rows, columns, depth, len(what.batches))
+    sizes = (rows, columns, depth, batches, splits)
+    nbytes = dims.product((rows, columns, size))
+    parts = None if splits == 1 else ctx.temp(dims.product((splits, nbytes)), "parts")
+
+    def scaled(values: Triple) -> Triple:
+        return values[0] * size, values[1] * size, values[2] * size
+
+    linear = what.depth.sizes[:2] == (1, 1) and what.b_column == 1
+    _, m1, m2 = what.rows.sizes
+    _, k1, k2 = what.depth.sizes
+    slots: tuple[Slot, ...] = (
+        Read(what.a.buffer, what.a.offset * size), Read(what.b.buffer, what.b.offset * size), Write(parts or what.c),
+        rows, columns, depth, Choose(blocks.rows, sizes), Choose(blocks.depth, sizes), Choose(blocks.part, sizes), splits,
+        nbytes, what.c_batch * size,
+        m1, m2, *scaled(what.a_rows), *scaled(what.c_rows), k1, k2, *scaled(what.a_steps), *scaled(what.b_steps),
+        what.b_column * size, int(linear),
+        wide * lanes, vectors.rows(wide), Entry(multiply_kernel(vectors.rows(wide), wide, lanes, size)),
+        tail * lanes, vectors.rows(tail), Entry(multiply_kernel(vectors.rows(tail), tail, lanes, size)),
+        lanes, Entry(transpose_kernel(lanes, size)),
+        Entry(what.epilogue.kernel) if what.epilogue else 0, len(what.batches),
+    )  # fmt: skip
+    assert len(slots) == _BATCH_AT
+    for batch in what.batches:
+        slots += (batch.size, _times(batch.a, size), _times(batch.b, size))
+    if what.epilogue:
+        slots += what.epilogue.slots
+    launch = Launch(
+        _kernel(size), slots, Choose(blocks.tiles, sizes), dims.product((2, rows, columns, depth, batches)),
+        Choose(blocks.scratch, sizes), origin=what.origin, comment=what.comment,
+    )  # fmt: skip
+    if parts is None:
+        return [launch]
+    elements = dims.product((rows, columns))
+    total = Launch(
+        _sum_kernel(size), (Read(parts), Write(what.c), elements, splits), dims.ceildiv(elements, _SUM_CHUNK),
+        dims.product((elements, splits)), origin=what.origin, comment=what.comment,
+    )  # fmt: skip
+    return [launch, total]
+
+
+def _panel_vectors(columns: Dim, lanes: int, vectors: Vectors) -> tuple[int, int]:
+    """Vectors of a full panel and of the last one. An unknown number of columns takes the widest for both."""
+    if not isinstance(columns, int) or columns <= 0:
+        return vectors.widest, vectors.widest
+    wide = min(vectors.widest, -(-columns // lanes))
+    rest = columns % (wide * lanes)
+    return wide, -(-rest // lanes) if rest else wide
+
+
+def _times(stride: Dim | Choose, size: int) -> Size:
+    if isinstance(stride, Choose):
+        return Choose(_Scaled(stride.function, size), stride.dims)
+    return stride * size
+
+
+@dataclass(frozen=True)
+class _Scaled:
+    """A stride in bytes from one in elements."""
+
+    function: object
+    size: int
+
+    def __call__(self, *sizes: int) -> int:
+        return int(self.function(*sizes)) * self.size  # type: ignore[operator]

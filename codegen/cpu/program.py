@@ -1,0 +1,285 @@
+"""The CPU program: a schedule with its kernels' addresses, bound to sizes on demand.
+
+A `Binding` is the immutable result for one set of sizes: a template of the launch table and of the slots, and the offsets
+of temporary buffers. An `Instance` is one copy of these with an arena of its own, checked out for a run, so that threads do not
+collide. Before it comes `codegen/schedule.py`; a run is one call of the driver (`driver.py`).
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from collections.abc import Sequence
+
+import numpy as np
+
+from codegen import memory
+from codegen.binding import Formulas, Values, float_bits
+from codegen.cache import KernelCache
+from codegen.cpu import driver
+from codegen.launch import F32, F64, Buffer, BufferKind, Entry, Launch, Read, Write
+from codegen.schedule import Schedule
+from codegen.source import Kernel
+from codegen.storage import StoredVariable, access, aligned_empty
+from ir import binding
+from ir.dims import Dim, SymDim
+from ir.graph import Graph
+
+Array = np.ndarray  # type: ignore[type-arg]
+
+_BINDINGS_KEPT = 16  # sets of sizes; the least recently used goes first
+_BYTE = np.dtype(np.uint8)
+
+
+class CpuProgram:
+    """A graph lowered for the CPU. Its variables must be `StoredVariable`s."""
+
+    def __init__(self, schedule: Schedule, cache: KernelCache) -> None:
+        self.graph: Graph = schedule.graph
+        self.schedule = schedule
+        self.cache = cache
+        self._lifetimes = memory.lifetimes(schedule.launches, schedule.alias)
+        self._formulas = Formulas(schedule.graph.symbols)
+        self._formulas.add_launches((*schedule.prologue, *schedule.launches))
+        for out in schedule.graph.outputs:
+            for d in out.type.shape:
+                self._formulas.add(d)
+        self._bindings: OrderedDict[tuple[tuple[int, ...], ...], Binding] = OrderedDict()
+        self._lock = threading.RLock()
+        self._constants = {b: _filled(data) for b, data in schedule.constants.items()}
+        self._stored = {v: _stored(v) for v in schedule.graph.variables}
+        self._written = [self._stored[u.variable] for u in schedule.graph.updates]
+        self._dtypes = [v.type.dtype.numpy for v in schedule.graph.inputs]
+
+    def run(self, inputs: Sequence[Array]) -> list[Array]:
+        """See `codegen.targets.Program.run`."""
+        bound = self._bind(inputs)
+        instance = bound.check_out()
+        outputs = [np.empty(shape, dtype) for shape, dtype in bound.outputs]
+        pointers = instance.pointers
+        for i, array in enumerate(inputs):
+            pointers[i] = array.__array_interface__["data"][0]
+        for i, array in enumerate(outputs, len(inputs)):
+            pointers[i] = array.__array_interface__["data"][0]
+        try:
+            with access(bound.read, self._written):
+                bound.refresh_prologue()
+                bound.driver(*instance.call)
+                for v in self._written:
+                    v.version += 1
+        finally:
+            bound.check_in(instance)
+        return outputs
+
+    def kernels(self) -> tuple[Kernel, ...]:
+        found: dict[Kernel, None] = {}
+        for launch in (*self.schedule.prologue, *self.schedule.launches):
+            for kernel in (launch.kernel, *(s.kernel for s in launch.slots if isinstance(s, Entry))):
+                found.setdefault(kernel)
+        return tuple(found)
+
+    def peak_memory(self) -> tuple[Dim, ...]:
+        return memory.peak(self._lifetimes.blocks)
+
+    def _bind(self, inputs: Sequence[Array]) -> Binding:
+        shapes = tuple([a.shape for a in inputs])
+        for a, dtype in zip(inputs, self._dtypes, strict=True):
+            if a.dtype != dtype or not a.flags.c_contiguous:
+                binding.check_dtypes(self.graph, inputs)
+                raise ValueError("inputs of a program must be C-contiguous")
+        bound = self._bindings.get(shapes)
+        if bound is None:
+            env = binding.bind_sizes(self.graph, shapes)
+            with self._lock:
+                bound = self._bindings.get(shapes)
+                if bound is None:
+                    bound = Binding(self, env)
+                    self._bindings[shapes] = bound
+                    while len(self._bindings) > _BINDINGS_KEPT:
+                        self._bindings.popitem(last=False)
+        elif len(self._bindings) > 1:
+            with self._lock:
+                if shapes in self._bindings:
+                    self._bindings.move_to_end(shapes)
+        return bound
+
+    # What bindings ask
+
+    def lives(self) -> memory.Lifetimes:
+        return self._lifetimes
+
+    def formulas(self, env: dict[SymDim, int]) -> Values:
+        return self._formulas.values(env)
+
+    def stored(self) -> list[StoredVariable]:
+        return list(self._stored.values())
+
+    def fixed_address(self, buffer: Buffer) -> int | None:
+        """The address of a constant or a variable."""
+        if buffer.kind is BufferKind.CONSTANT:
+            return int(self._constants[buffer].ctypes.data)
+        if buffer.kind is BufferKind.VARIABLE:
+            return self._addresses[buffer]
+        return None
+
+    @property
+    def _addresses(self) -> dict[Buffer, int]:
+        return {b: self._stored[v].address for v, b in self.schedule.variables.items()}
+
+
+class Binding:
+    """A program for one set of sizes."""
+
+    def __init__(self, program: CpuProgram, env: dict[SymDim, int]) -> None:
+        schedule = program.schedule
+        self._program = program
+        self._values = program.formulas(env)
+        size = self._values.size
+        lives = program.lives()
+        sizes = {b: size(b.nbytes) for b in lives.blocks}
+        self.offsets, self.arena_bytes = memory.plan(sizes, lives.blocks)
+        launches = (*schedule.prologue, *schedule.launches)
+        self.scratch_bytes = max((size(launch.scratch) for launch in launches), default=0)
+        self.outputs = [
+            (tuple(size(d) for d in v.type.shape), v.type.dtype.numpy) for v in schedule.graph.outputs
+        ]
+        written = {u.variable for u in schedule.graph.updates}
+        self.read = [v for v in program.stored() if v not in written]
+        self.driver = driver.load_driver(program.cache)
+        self._addresses = program._addresses
+        self._persistent = self._allocate_persistent(schedule)
+        self._pool: list[Instance] = []
+        self._lock = threading.Lock()
+        numbers = {b: i for i, b in enumerate((*schedule.inputs, *schedule.outputs))}
+        self.n_pointers = len(numbers)
+        self._main = _Table(self, schedule.launches, numbers)
+        self._prologue = _Table(self, schedule.prologue, numbers) if schedule.prologue else None
+        self._prologue_reads = self._variables_of(schedule.prologue)
+        self._prologue_versions: tuple[int, ...] | None = None
+
+    def check_out(self) -> Instance:
+        with self._lock:
+            if self._pool:
+                return self._pool.pop()
+        return Instance(self, self._main, self.arena_bytes)
+
+    def check_in(self, instance: Instance) -> None:
+        with self._lock:
+            self._pool.append(instance)
+
+    def refresh_prologue(self) -> None:
+        """Computes the prologue again where a variable that it reads has changed since."""
+        if self._prologue is None:
+            return
+        versions = tuple([v.version for v in self._prologue_reads])
+        if versions != self._prologue_versions:
+            with self._lock:
+                if versions != self._prologue_versions:
+                    self.driver(*Instance(self, self._prologue, 0).call)
+                    self._prologue_versions = versions
+
+    def address(self, buffer: Buffer) -> int | None:
+        """The address of anything but inputs, outputs and temporaries."""
+        fixed = self._program.fixed_address(buffer)
+        return fixed if fixed is not None else self._persistent_addresses.get(buffer)
+
+    def place(self, buffer: Buffer) -> tuple[Buffer, int | None]:
+        """The buffer that holds `buffer`'s bytes, and its offset in the arena where it is a temporary."""
+        buffer = self._program.schedule.alias.get(buffer, buffer)
+        if buffer.kind is not BufferKind.TEMP:
+            return buffer, None
+        return buffer, self.offsets[self._program.lives().block_of[buffer]]
+
+    @property
+    def size(self) -> Values:
+        return self._values
+
+    @property
+    def cache(self) -> KernelCache:
+        return self._program.cache
+
+    def _allocate_persistent(self, schedule: Schedule) -> list[Array]:
+        buffers = dict.fromkeys(b for launch in schedule.prologue for b in launch.writes)
+        arrays = [aligned_empty((self._values.size(b.nbytes),), _BYTE) for b in buffers]
+        self._persistent_addresses = {b: int(a.ctypes.data) for b, a in zip(buffers, arrays, strict=True)}
+        return arrays
+
+    def _variables_of(self, launches: Sequence[Launch]) -> list[StoredVariable]:
+        read = {b for launch in launches for b in launch.reads}
+        by_buffer = {b: v for v, b in self._program.schedule.variables.items()}
+        return [_stored(by_buffer[b]) for b in by_buffer if b in read]
+
+
+class _Table:
+    """The template of a launch table: rows, slots, and which slots get the arena's address or the user's pointers."""
+
+    def __init__(self, bound: Binding, launches: Sequence[Launch], numbers: dict[Buffer, int]) -> None:
+        rows: list[list[int]] = []
+        slots: list[int] = []
+        self.in_arena: list[int] = []
+        self.patches: list[tuple[int, int]] = []  # (slot, number of the pointer)
+        for launch in launches:
+            start = len(slots)
+            for slot in launch.slots:
+                slots.append(self._slot(bound, slot, len(slots), numbers))
+            tiles = bound.size.size(launch.tiles)
+            rows.append([bound.cache.get(launch.kernel), 8 * start, tiles, int(launch.order)]
+                        + [bound.size.size(launch.work), 0, 0, 0])  # fmt: skip
+        self.rows = np.array(rows, np.int64).reshape(-1, driver.COLUMNS)
+        self.slots = np.array(slots, np.int64)
+
+    def _slot(self, bound: Binding, slot: object, index: int, numbers: dict[Buffer, int]) -> int:
+        if isinstance(slot, (Read, Write)):
+            buffer, offset = bound.place(slot.buffer)
+            extra = bound.size.size(slot.offset)
+            if offset is not None:
+                self.in_arena.append(index)
+                return offset + extra
+            if buffer in numbers:
+                self.patches.append((index, numbers[buffer]))
+                if extra:
+                    raise ValueError(f"slot {index}: inputs and outputs take no offset")
+                return 0
+            address = bound.address(buffer)
+            assert address is not None, f"buffer {buffer.name} has no place"
+            return address + extra
+        if isinstance(slot, (F32, F64)):
+            return float_bits(slot)
+        if isinstance(slot, Entry):
+            return bound.cache.get(slot.kernel)
+        return bound.size.size(slot)  # type: ignore[arg-type]
+
+
+class Instance:
+    """A table and an arena for one run at a time."""
+
+    def __init__(self, bound: Binding, table: _Table, arena_bytes: int) -> None:
+        self._arena = aligned_empty((arena_bytes,), _BYTE)
+        self._scratch = aligned_empty((bound.scratch_bytes,), _BYTE)
+        self._slots = table.slots.copy()
+        self._slots[table.in_arena] += self._arena.ctypes.data
+        self._rows = table.rows.copy()
+        self._rows[:, driver.ARGS] += self._slots.ctypes.data
+        patches = [(self._slots.ctypes.data + 8 * slot, number) for slot, number in table.patches]
+        self._patches = np.array(patches, np.int64).reshape(-1, 2)
+        self.pointers = np.zeros(bound.n_pointers, np.int64)
+        self.call = (
+            self._rows.ctypes.data,
+            len(self._rows),
+            self._patches.ctypes.data,
+            len(self._patches),
+            self.pointers.ctypes.data,
+            self._scratch.ctypes.data,
+        )
+
+
+def _filled(data: bytes) -> Array:
+    array = aligned_empty((len(data),), _BYTE)
+    array[...] = np.frombuffer(data, np.uint8)
+    return array
+
+
+def _stored(v: object) -> StoredVariable:
+    if not isinstance(v, StoredVariable):
+        raise TypeError(f"{v!r} has no content; programs run on stored variables")
+    return v

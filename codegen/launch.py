@@ -1,0 +1,142 @@
+"""Launches: what lowering a node gives. Before it comes a graph that the passes have optimised; after it
+`schedule.py` orders launches, `memory.py` places their buffers and `program.py` binds sizes and fills the table.
+
+A launch runs one kernel over a range of tiles: `kernel(args, lo, hi, worker)`, where `args` is the address of a row of
+64-bit slots. Literals such as alpha or epsilon are slots too, so that they make no new kernel.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol, Union
+
+from codegen.source import Kernel
+from ir.dims import Dim
+from ir.graph import Graph, Node, Value
+from ir.types import TensorType
+
+
+class BufferKind(enum.Enum):
+    INPUT = "input"  # the user's array; its address changes with every run
+    OUTPUT = "output"  # a fresh array handed to the user
+    VARIABLE = "variable"  # never moves
+    CONSTANT = "constant"  # filled when the program is built
+    TEMP = "temp"  # lives in the arena
+    PERSISTENT = "persistent"  # result of the prologue; outlives runs
+
+
+@dataclass(eq=False)
+class Buffer:
+    """A block of memory that launches read and write; compared by identity. `nbytes` may be symbolic."""
+
+    kind: BufferKind
+    nbytes: Dim
+    type: TensorType | None = None
+    name: str = ""
+
+
+@dataclass(frozen=True)
+class Read:
+    """Slot: the address of a buffer that the kernel reads, plus `offset` bytes."""
+
+    buffer: Buffer
+    offset: Dim = 0
+
+
+@dataclass(frozen=True)
+class Write:
+    """Slot: the address of a buffer that the kernel writes (and, with `reads`, also reads), plus `offset` bytes."""
+
+    buffer: Buffer
+    offset: Dim = 0
+    reads: bool = False
+
+
+@dataclass(frozen=True)
+class F32:
+    """Slot: the bits of a float32 literal in the low half."""
+
+    value: float
+
+
+@dataclass(frozen=True)
+class F64:
+    """Slot: the bits of a float64 literal."""
+
+    value: float
+
+
+@dataclass(frozen=True)
+class Entry:
+    """Slot: the address of another kernel (a micro-kernel), called by address."""
+
+    kernel: Kernel
+
+
+@dataclass(frozen=True)
+class Choose:
+    """Slot: `function(*sizes)`, a pure function of the bound dims, such as a block size chosen by a cost rule."""
+
+    function: Callable[..., int]
+    dims: tuple[Dim, ...]
+
+
+Size = Union[Dim, Choose]
+Slot = Union[Dim, Read, Write, F32, F64, Entry, Choose]
+
+
+class Order(enum.IntEnum):
+    """How a launch depends on the one before it in the table."""
+
+    BARRIER = 0
+    INDEPENDENT = 1
+    CHAINED = 2  # tile i needs only tile i of the launch before
+
+
+@dataclass(frozen=True)
+class Launch:
+    """One kernel over `tiles` tiles, which write disjoint parts of its outputs.
+
+    `scratch` is the number of bytes that a worker needs for itself (packing panels). `work` estimates floating-point
+    operations. `inplace` lists (written buffer, read buffer) pairs that may share memory, since the kernel reads an
+    element of the second only before it writes the same element of the first.
+    """
+
+    kernel: Kernel
+    slots: tuple[Slot, ...]
+    tiles: Size
+    work: Size = 0
+    scratch: Size = 0
+    inplace: tuple[tuple[Buffer, Buffer], ...] = ()
+    order: Order = Order.BARRIER
+    origin: tuple[str, ...] = ()
+    comment: str = ""  # the IR line(s) that it implements
+
+    @property
+    def reads(self) -> tuple[Buffer, ...]:
+        return tuple(s.buffer for s in self.slots if isinstance(s, Read) or (isinstance(s, Write) and s.reads))
+
+    @property
+    def writes(self) -> tuple[Buffer, ...]:
+        return tuple(s.buffer for s in self.slots if isinstance(s, Write))
+
+
+class LowerContext(Protocol):
+    """What a lowering may ask of the schedule."""
+
+    graph: Graph
+
+    def buffer(self, value: Value) -> Buffer:
+        """The buffer that holds `value`: dense, row-major, at least 64-byte aligned where it is ours, else aligned to
+        its element size."""
+
+    def temp(self, nbytes: Dim, name: str) -> Buffer:
+        """A fresh workspace."""
+
+    def constant(self, data: bytes, name: str) -> Buffer:
+        """A buffer with fixed content."""
+
+
+Lowering = Callable[[Node, LowerContext], list[Launch]]

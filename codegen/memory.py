@@ -1,0 +1,123 @@
+"""The memory planner: two pure functions. `lifetimes` says when each buffer is needed, `plan` gives each an offset in
+one arena such that no two buffers that live at once overlap. Before it comes `schedule.py`; `program.py` adds the arena's
+address to the offsets.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from codegen.launch import Buffer, BufferKind, Launch
+from ir import dims
+from ir.dims import Dim
+
+ALIGNMENT = 64  # bytes; a cache line and the widest vector
+
+
+@dataclass(frozen=True)
+class Lifetime:
+    """From launch number `first` (which writes it first) to launch number `last` (which uses it last), inclusive."""
+
+    first: int
+    last: int
+
+    def overlaps(self, other: Lifetime) -> bool:
+        return self.first <= other.last and other.first <= self.last
+
+
+@dataclass(frozen=True)
+class Lifetimes:
+    """Lifetimes of the arena's blocks, and for each temporary buffer the block that holds it.
+
+    A block is named by its first buffer. Buffers that a launch may compute in place share a block.
+    """
+
+    blocks: Mapping[Buffer, Lifetime]
+    block_of: Mapping[Buffer, Buffer]
+
+
+def lifetimes(launches: Sequence[Launch], alias: Mapping[Buffer, Buffer]) -> Lifetimes:
+    """The lifetimes of all temporary buffers; buffers in `alias` live elsewhere (in a variable) and get none."""
+    first: dict[Buffer, int] = {}
+    last: dict[Buffer, int] = {}
+    for i, launch in enumerate(launches):
+        for buffer in (*launch.reads, *launch.writes):
+            if buffer.kind is BufferKind.TEMP and buffer not in alias:
+                first.setdefault(buffer, i)
+                last[buffer] = i
+    block_of: dict[Buffer, Buffer] = {b: b for b in first}
+    end = dict(last)
+    for i, launch in enumerate(launches):
+        for written, read in launch.inplace:
+            root = block_of.get(read)
+            # The result may take its operand's place if the operand is not needed afterwards, the result is not written
+            # before, nothing else took that place, and both have the same size for all bindings.
+            if (
+                root is not None
+                and written in first
+                and block_of[written] is written
+                and first[written] == i
+                and end[root] == i
+                and written.nbytes == root.nbytes
+            ):
+                block_of[written] = root
+                end[root] = last[written]
+    blocks = {b: Lifetime(first[b], end[b]) for b in first if block_of[b] is b}
+    return Lifetimes(blocks, block_of)
+
+
+def plan(sizes: Mapping[Buffer, int], lives: Mapping[Buffer, Lifetime]) -> tuple[dict[Buffer, int], int]:
+    """Offsets of the blocks in the arena and the arena's size in bytes.
+
+    Greedy by size: the largest block first, each at the lowest offset that is free during its lifetime.
+    """
+    order = sorted(lives, key=lambda b: (-sizes[b], lives[b].first))
+    n = len(order)
+    first = np.empty(n, np.int64)
+    last = np.empty(n, np.int64)
+    start = np.empty(n, np.int64)
+    stop = np.empty(n, np.int64)
+    offsets: dict[Buffer, int] = {}
+    total = 0
+    for k, block in enumerate(order):
+        life = lives[block]
+        size = -(-sizes[block] // ALIGNMENT) * ALIGNMENT
+        at = 0
+        if size:
+            busy = np.flatnonzero((first[:k] <= life.last) & (last[:k] >= life.first))
+            for j in busy[np.argsort(start[busy], kind="stable")].tolist():
+                if at + size <= start[j]:
+                    break
+                at = max(at, int(stop[j]))
+        first[k], last[k], start[k], stop[k] = life.first, life.last, at, at + size
+        offsets[block] = at
+        total = max(total, at + size)
+    return offsets, total
+
+
+def peak(lives: Mapping[Buffer, Lifetime]) -> tuple[Dim, ...]:
+    """The bytes alive at the busiest moments, as formulas: the peak is the largest of them.
+
+    Formulas that another one exceeds for all sizes are left out.
+    """
+    born: dict[int, list[Buffer]] = {}
+    gone: dict[int, list[Buffer]] = {}
+    for block, life in lives.items():
+        born.setdefault(life.first, []).append(block)
+        gone.setdefault(life.last, []).append(block)
+    live: Dim = 0
+    seen: dict[Dim, None] = {}
+    for i in sorted({*born, *gone}):
+        live = live + sum((b.nbytes for b in born.get(i, ())), 0)
+        seen.setdefault(live)
+        live = live - sum((b.nbytes for b in gone.get(i, ())), 0)
+    return tuple(d for d in seen if not any(o != d and _never_less(o, d) for o in seen)) or (0,)
+
+
+def _never_less(a: Dim, b: Dim) -> bool:
+    """Whether a >= b for all sizes, as far as coefficients show."""
+    diff = a - b
+    return diff >= 0 if isinstance(diff, int) else isinstance(diff, dims.SymDim) or dims.is_nonnegative(diff)

@@ -1,0 +1,12 @@
+"""The op test table: `CASES` is every row of every module here."""
+
+from __future__ import annotations
+
+from tests.op_case import Case
+from tests.op_cases import conv, elementwise, losses, matmul, norm, pool, random, reduce, shape
+
+CASES: list[Case] = [
+    case
+    for module in (elementwise, reduce, shape, matmul, conv, pool, norm, losses, random)
+    for case in module.CASES
+]

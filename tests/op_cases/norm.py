@@ -1,0 +1,7 @@
+"""Being written."""
+
+from __future__ import annotations
+
+from tests.op_case import Case
+
+CASES: list[Case] = []
