@@ -8,7 +8,6 @@ through LLVM's O3 pipeline for this CPU. The object refers to no Numba symbol; l
 from __future__ import annotations
 
 import builtins
-import functools
 import importlib
 import re
 import struct
@@ -33,8 +32,9 @@ from numba.core.untyped_passes import (
 from numba.core.typed_passes import IRLegalization, NativeLowering, NopythonTypeInference, PreLowerStripPhis
 
 from codegen import postprocess
-from codegen.cpu import intrinsics, vmath
-from codegen.source import FACTORIES, Kernel, KernelError, host_cpu
+from codegen.cpu import intrinsics, scalar
+from codegen.loader import target_machine
+from codegen.source import FACTORIES, Kernel, KernelError
 
 
 @dataclass(frozen=True)
@@ -92,7 +92,7 @@ def _python_function(kernel: Kernel) -> Callable[..., None]:
     filename = f"<kernel {kernel.name}>"
     namespace: dict[str, Any] = {"__name__": "kgraph_kernel", "__builtins__": builtins}
     namespace |= intrinsics.NAMESPACE
-    namespace |= vmath.NAMESPACE
+    namespace |= scalar.NAMESPACE
     for name, (factory, *arguments) in kernel.namespace:
         if factory not in FACTORIES:
             raise _error(kernel, f"{name!r} is to be made by the unknown factory {factory!r} (known: {', '.join(FACTORIES)})")
@@ -162,7 +162,8 @@ def _check_promotion(kernel: Kernel, module: ir.Module) -> None:
     for function in module.functions:
         for block in function.blocks:
             for instruction in block.instructions:
-                if getattr(instruction, "opname", "") == "fpext" and str(instruction.type) == "double":
+                promoted = getattr(instruction, "opname", "") == "fpext" and isinstance(instruction.type, ir.DoubleType)
+                if promoted and not getattr(instruction, "deliberate", False):
                     raise _error(kernel, "a float32 met an int64 or a float64 literal and became float64; write f32(...) around it")
 
 
@@ -179,17 +180,6 @@ def _add_entry(module: ir.Module, name: str, kernel: Kernel) -> None:
     outputs = [builder.alloca(argument.type.pointee) for argument in native.args[:2]]
     builder.call(native, [*outputs, *entry.args])
     builder.ret_void()
-
-
-@functools.lru_cache(maxsize=None)
-def target_machine(cpu: str = "", features: str = "") -> binding.TargetMachine:
-    """LLVM's target machine, by default for this CPU."""
-    if not cpu:
-        cpu, features = host_cpu()
-    binding.initialize_native_target()
-    binding.initialize_native_asmprinter()
-    target = binding.Target.from_triple(binding.get_process_triple())
-    return target.create_target_machine(cpu=cpu, features=features, opt=3, reloc="pic", codemodel="jitdefault", jit=True)
 
 
 def optimise(module: binding.ModuleRef) -> binding.ModuleRef:

@@ -52,11 +52,22 @@ def _load(code: bytes, symbol: str, undefined: tuple[str, ...]) -> int:
 def _engine() -> Any:
     from llvmlite import binding
 
-    binding.initialize_native_target()
-    binding.initialize_native_asmprinter()
+    machine = target_machine()
     if sys.platform.startswith("linux") and not binding.address_of_symbol("expf"):
         binding.load_library_permanently("libm.so.6")
-    cpu, features = host_cpu()
-    target = binding.Target.from_triple(binding.get_process_triple())
-    machine = target.create_target_machine(cpu=cpu, features=features, opt=3, reloc="pic", codemodel="jitdefault", jit=True)
     return binding.create_mcjit_compiler(binding.parse_assembly(""), machine)
+
+
+def target_machine(cpu: str = "", features: str = "") -> Any:
+    """LLVM's target machine for run-time code, by default for this CPU. Each user needs one of its own: an engine takes it over."""
+    from llvmlite import binding
+
+    binding.initialize_native_target()
+    binding.initialize_native_asmprinter()
+    if not cpu:
+        cpu, features = host_cpu()
+    target = binding.Target.from_triple(binding.get_process_triple())
+    relocation = "static" if target.name.startswith("x86") else "default"  # position-independent code would want a global offset table
+    return target.create_target_machine(
+        cpu=cpu, features=features, opt=3, reloc=relocation, codemodel="jitdefault", jit=True
+    )

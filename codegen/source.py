@@ -23,7 +23,7 @@ FACTORIES: dict[str, str] = {
 }
 """Who builds the objects that `Kernel.namespace` binds: the first item of a spec names a row, the others are passed to the function."""
 
-_GENERATOR_FILES = ("source.py", "compiler.py", "postprocess.py", "cpu/emit.py", "cpu/intrinsics.py", "cpu/vmath.py")
+_GENERATOR_FILES = ("source.py", "compiler.py", "postprocess.py", "loader.py", "cpu/emit.py", "cpu/intrinsics.py", "cpu/scalar.py", "cpu/vmath.py")
 _GENERATOR_VERSION = "1"
 
 

@@ -32,7 +32,7 @@ class NeedsSpecialization(Exception):
         super().__init__(f"axes of size 1 that need another graph: {self.inputs_axes}")
 
 
-def bind_inputs(graph: Graph, arrays: Sequence[np.ndarray]) -> dict[SymDim, int]:  # type: ignore[type-arg]
+def bind_inputs(graph: Graph, arrays: Sequence[np.ndarray]) -> dict[SymDim, int]:
     """`check_dtypes`, then `bind_sizes` for the shapes of `arrays`."""
     check_count(graph, len(arrays))
     check_dtypes(graph, arrays)
@@ -45,7 +45,7 @@ def check_count(graph: Graph, count: int) -> None:
         raise SizeError(f"graph '{graph.name}' takes {len(graph.inputs)} inputs, got {count}")
 
 
-def check_dtypes(graph: Graph, arrays: Sequence[np.ndarray]) -> None:  # type: ignore[type-arg]
+def check_dtypes(graph: Graph, arrays: Sequence[np.ndarray]) -> None:
     """Raises SizeError where an array's dtype is not its input's."""
     for i, (v, a) in enumerate(zip(graph.inputs, arrays, strict=True)):
         if a.dtype != v.type.dtype.numpy:

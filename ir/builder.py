@@ -63,7 +63,8 @@ def constant(value: Any, dtype: DType | None = None) -> Value:
     """A constant from a Python or numpy number, nested sequence or array. Its elements stand in the text form."""
     array = np.asarray(value) if dtype is None else np.asarray(value).astype(dtype.numpy)
     kind = dtypes.of(array.dtype)
-    flat = tuple(float(x) if kind.is_float else x for x in array.ravel().tolist())
+    # The shortest decimal that rounds to the element, so that the text form of a float32 0.001 says 0.001.
+    flat = tuple(float(str(x)) if kind.is_float else x.item() for x in array.ravel())
     return apply1("constant", value=flat, shape=array.shape, dtype=kind)
 
 

@@ -76,15 +76,19 @@ def _check_results(graph: Graph, defined: set[Value]) -> None:
     for v in graph.outputs:
         if v not in defined:
             raise _error(graph, f"output {_describe(v)} is not defined in the graph")
-    listed, updated = set(graph.variables), set()
+    listed = set(graph.variables)
+    updated: set[Variable] = set()
     for u in graph.updates:
         x = u.variable
-        if x not in listed or x in updated:
-            raise _error(graph, f"variable '{x.path}' is {'updated twice' if x in updated else 'updated but not listed'}")
+        if x not in listed:
+            raise _error(graph, f"variable '{x.path}' is updated but not listed")
+        if x in updated:
+            raise _error(graph, f"variable '{x.path}' is updated twice")
         if u.value not in defined:
             raise _error(graph, f"the update of '{x.path}', {_describe(u.value)}, is not defined in the graph")
         if u.value.type != x.type:
-            raise _error(graph, f"the update of '{x.path}' is {u.value.type}, but the variable is {x.type}", u.value.node)
+            problem = f"the update of '{x.path}' is {u.value.type}, but the variable is {x.type}"
+            raise _error(graph, problem, u.value.node)
         updated.add(x)
 
 

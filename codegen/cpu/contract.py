@@ -50,6 +50,24 @@ def strides(*values: Dim) -> Triple:
     return ((0,) * (3 - len(values)) + values)[-3:]  # type: ignore[return-value]
 
 
+def merged(digits: Digits, *of: Triple) -> tuple[Triple, list[Triple]]:
+    """Joins neighbouring digits where every set of strides runs on through them: longer runs make cheaper tables.
+
+    Returns the sizes and the strides of the digits that are left, filled up with leading digits of size 1.
+    """
+    size, step = [digits.sizes[2]], [[s[2]] for s in of]
+    for i in (1, 0):
+        if digits.sizes[i] == 1:
+            continue
+        if size[0] == 1 or all(s[i] == t[0] * size[0] for s, t in zip(of, step, strict=True)):
+            step = [[s[i], *t[1:]] if size[0] == 1 else t for s, t in zip(of, step, strict=True)]
+            size[0] = size[0] * digits.sizes[i]
+        else:
+            size.insert(0, digits.sizes[i])
+            step = [[s[i], *t] for s, t in zip(of, step, strict=True)]
+    return Digits.of(*size).sizes, [strides(*t) for t in step]
+
+
 @dataclass(frozen=True)
 class Operand:
     """A buffer and the strides (elements) of the digits of an index; `offset` is the element where the first one stands."""
@@ -380,14 +398,14 @@ def contract(what: Contraction, ctx: LowerContext, vectors: Vectors | None = Non
     def scaled(values: Triple) -> Triple:
         return values[0] * size, values[1] * size, values[2] * size
 
-    linear = what.depth.sizes[:2] == (1, 1) and what.b_column == 1
-    _, m1, m2 = what.rows.sizes
-    _, k1, k2 = what.depth.sizes
+    (_, m1, m2), (a_rows, c_rows) = merged(what.rows, what.a_rows, what.c_rows)
+    (_, k1, k2), (a_steps, b_steps) = merged(what.depth, what.a_steps, what.b_steps)
+    linear = what.b_column == 1 and merged(what.depth, what.b_steps)[0][:2] == (1, 1)
     slots: tuple[Slot, ...] = (
         Read(what.a.buffer, what.a.offset * size), Read(what.b.buffer, what.b.offset * size), Write(parts or what.c),
         rows, columns, depth, Choose(blocks.rows, sizes), Choose(blocks.depth, sizes), Choose(blocks.part, sizes), splits,
         nbytes, what.c_batch * size,
-        m1, m2, *scaled(what.a_rows), *scaled(what.c_rows), k1, k2, *scaled(what.a_steps), *scaled(what.b_steps),
+        m1, m2, *scaled(a_rows), *scaled(c_rows), k1, k2, *scaled(a_steps), *scaled(b_steps),
         what.b_column * size, int(linear),
         wide * lanes, vectors.rows(wide), Entry(multiply_kernel(vectors.rows(wide), wide, lanes, size)),
         tail * lanes, vectors.rows(tail), Entry(multiply_kernel(vectors.rows(tail), tail, lanes, size)),

@@ -137,13 +137,20 @@ class V:
             return self
         if self.is_float:
             if type_ in (F32, F64):
-                return V(b, b.fpext(v, F64) if type_ == F64 else b.fptrunc(v, F32))
+                return V(b, widen(b, v) if type_ == F64 else b.fptrunc(v, F32))
             return V(b, b.fptosi(v, type_))
         if type_ in (F32, F64):
             return V(b, b.uitofp(v, type_) if v.type == I1 else b.sitofp(v, type_))
         if v.type.width > type_.width:
             return V(b, b.trunc(v, type_))
         return V(b, b.zext(v, type_) if v.type == I1 else b.sext(v, type_))
+
+
+def widen(builder: Any, value: Any) -> Any:
+    """A float32 made float64 on purpose, which the compiler's check for accidents lets pass."""
+    wide = builder.fpext(value, F64)
+    wide.deliberate = True
+    return wide
 
 
 def where(condition: V, yes: Operand, no: Operand) -> V:

@@ -12,7 +12,7 @@ from codegen.cpu.contract import Batch, Contraction, Digits, Operand, contract, 
 from codegen.cpu.epilogue import lower_epilogue
 from codegen.cpu.features import Vectors
 from codegen.cpu.widen import narrow, widen
-from codegen.launch import Choose, Launch, LowerContext, Read, Slot, Write
+from codegen.launch import Choose, Launch, LowerContext, Lowering, Read, Slot, Write
 from codegen.source import Kernel
 from ir import dims, dtypes
 from ir.dims import Dim
@@ -143,3 +143,6 @@ def _lower_integer(node: Node, ctx: LowerContext) -> list[Launch]:
     return [Launch(_integer_kernel(node.output.type.dtype.short), slots, tiles, work, origin=node.origin)]
 
 
+
+
+LOWERINGS: dict[str, Lowering] = {"matmul": lower_matmul, "fused_matmul": lower_fused_matmul}

@@ -9,16 +9,18 @@ that end in a sum are written as `fma`; what must be rounded separately stays so
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
-from codegen.cpu.emit import I32, I64, V, fma, intrinsic_call, libm, polynomial, where
+from codegen.cpu.emit import EXACT, F32, F64, I32, V, fma, intrinsic_call, libm, polynomial, where
 
 Emitter = Callable[..., V]
 
+_LN2 = math.log(2.0)
 _LOG2_E = 1.44269504088896341
 _LN2_HIGH, _LN2_LOW = 0.693359375, -2.12194440e-4  # the high part has nine bits, so that its product with an exponent is exact
 _ROUNDER = 12582912.0  # 1.5 * 2**23: a float32 near it has no fraction bits, and its low bits hold the integer
-_MIN_NORMAL, _SIGN, _INFINITY = 2.0**-126, -0x80000000, float("inf")
+_MIN_NORMAL, _INFINITY = 2.0**-126, float("inf")
 
 _EXP = (1.9875691500e-4, 1.3981999507e-3, 8.3334519073e-3, 4.1665795894e-2, 1.6666665459e-1, 5.0000001201e-1)
 _LOG = (
@@ -27,9 +29,16 @@ _LOG = (
 )  # fmt: skip
 _SIN = (-1.9515295891e-4, 8.3321608736e-3, -1.6666654611e-1)
 _COS = (2.443315711809948e-5, -1.388731625493765e-3, 4.166664568298827e-2)
-_TANH_LIMIT = 8.8  # beyond it the quotient rounds to one
-_TANH_P = (-9.4097026e-14, 5.7117006e-11, -2.1499853e-08, 1.1723405e-05, 3.2431560e-03, 1.3637985e-01, 1.0416666)
-_TANH_Q = (2.6666655e-04, 2.5555022e-02, 4.8360202e-01, 1.0416666)
+_ERF_NEAR = (-5.9994048e-04, 4.9948301e-03, -2.6767720e-02, 1.1281846e-01, -3.7612498e-01, 1.1283791)
+_ERFC_LOG = (1.95937784e-04, -3.04322247e-03, 2.22269390e-02, -1.03931636e-01, -6.37182236e-01, -1.12767565, -1.95670713e-04)
+_LOG2_SERIES = tuple(2.0 / (_LN2 * k) for k in range(17, 0, -2))  # log2(m) = 2/ln2 * (s + s**3/3 + ...), s = (m-1)/(m+1)
+_EXP2_SERIES = tuple(_LN2**k / math.factorial(k) for k in range(9, -1, -1))
+
+
+def _clamp(x: V, low: float, high: float) -> V:
+    """x between two limits; NaN passes. Written so that it becomes two instructions."""
+    x = where(x < low, x.const(low), x)
+    return where(x > high, x.const(high), x)
 
 
 def _split_exponent(x: V) -> tuple[V, V]:
@@ -52,16 +61,14 @@ def _exp_polynomial(r: V) -> V:
 
 def exp(x: V) -> V:
     """1 ulp, results below the normal range included."""
-    x = where(x > 89.0, x.const(89.0), where(x < -104.0, x.const(-104.0), x))  # NaN passes
-    r, n = _split_exponent(x)
+    r, n = _split_exponent(_clamp(x, -104.0, 89.0))
     half = n >> 1
     return (_exp_polynomial(r) + 1.0) * _power_of_two(half) * _power_of_two(n - half)
 
 
 def expm1(x: V) -> V:
     """2 ulp."""
-    clamped = where(x > 89.0, x.const(89.0), where(x < -30.0, x.const(-30.0), x))
-    r, n = _split_exponent(clamped)
+    r, n = _split_exponent(_clamp(x, -30.0, 89.0))
     half_scale = _power_of_two(n - 1)
     result = fma(half_scale, _exp_polynomial(r), half_scale - 0.5) * 2.0
     return where(x.eq(0.0), x, result)  # keeps the sign of zero
@@ -103,12 +110,12 @@ def log1p(x: V) -> V:
 
 
 def tanh(x: V) -> V:
-    """4 ulp: a quotient of polynomials in x**2 (minimax fit)."""
-    clamped = where(x > _TANH_LIMIT, x.const(_TANH_LIMIT), where(x < -_TANH_LIMIT, x.const(-_TANH_LIMIT), x))
-    square = clamped * clamped
-    result = clamped * polynomial(square, _TANH_P) / polynomial(square, _TANH_Q)
-    one = copy_sign(x.const(1.0), x)
-    return where(absolute(result) > 1.0, one, result)
+    """3 ulp: with m = expm1(2 |x|) it is m / (m + 2). (A quotient of polynomials is no faster and errs by 5 ulp.)"""
+    size = absolute(x)
+    r, n = _split_exponent(where(size > 9.1, x.const(9.1), size) * 2.0)
+    scale = _power_of_two(n)
+    m = fma(scale, _exp_polynomial(r), scale - 1.0)
+    return copy_sign(m / (m + 2.0), x)
 
 
 def sigmoid(x: V) -> V:
@@ -118,35 +125,168 @@ def sigmoid(x: V) -> V:
 
 
 def erf(x: V) -> V:
-    return libm("erff", x)
+    """2 ulp: a polynomial in x**2 near zero, elsewhere one minus the exponential of a polynomial (minimax fits)."""
+    size = absolute(x)
+    near = x * polynomial(x * x, _ERF_NEAR)
+    r, n = _split_exponent(polynomial(where(size > 4.0, x.const(4.0), size), _ERFC_LOG))
+    far = x.const(1.0) - (_exp_polynomial(r) + 1.0) * _power_of_two(n)
+    result = where(size < 0.92, near, copy_sign(far, x))
+    return where(is_nan(x), x, result)
 
 
 def _quadrant(x: V) -> tuple[V, V]:
-    """x = n * pi/2 + r with |r| <= pi/4: r, and n as an integer. Exact up to |x| = 2**31, beyond which it loses digits."""
-    wide = x.to(V_F64)
-    n = intrinsic_call("rint", wide * 0.63661977236758134)
+    """x = n * pi/2 + r with |r| <= pi/4: r, and n as an integer. Done in float64: exact enough up to |x| = 2**31."""
+    wide = x.to(F64)
+    n = rint(wide * 0.63661977236758134)
     r = fma(n, -6.123233995736766e-17, fma(n, -1.5707963267948966, wide))
-    # the low bits of a float64 near 1.5 * 2**52 hold the integer; no conversion, which infinity and NaN would not survive
-    return r.to(x.type), (n + 6755399441055744.0).bits().to(I32)
+    # the low bits of a float64 near 1.5 * 2**52 hold the integer; a conversion would not survive infinity and NaN
+    return r.to(F32), (n + 6755399441055744.0).bits().to(I32)
 
 
-def _sin_cos(x: V, quadrants_ahead: int) -> V:
+def _sine(x: V, quadrants_ahead: int) -> V:
     r, n = _quadrant(x)
     n = n + quadrants_ahead
     square = r * r
     sine = fma(polynomial(square, _SIN) * square, r, r)
-    cosine = fma(polynomial(square, _COS) * square, square, fma(square, -0.5, 1.0)) if False else _cosine(square)
+    cosine = fma(polynomial(square, _COS), square * square, fma(square, -0.5, 1.0))
     result = where((n & 1).eq(0), sine, cosine)
     return (result.bits() ^ ((n & 2) << 30)).as_float()
 
 
-def _cosine(square: V) -> V:
-    return fma(polynomial(square, _COS), square * square, fma(square, -0.5, square.const(1.0)))
-
-
 def sin(x: V) -> V:
-    return _sin_cos(x, 0)
+    """1 ulp up to |x| = 2**31; larger arguments lose digits."""
+    return where(x.eq(0.0), x, _sine(x, 0))
 
 
 def cos(x: V) -> V:
-    return _sin_cos(x, 1)
+    """1 ulp up to |x| = 2**31; larger arguments lose digits."""
+    return _sine(x, 1)
+
+
+def power(x: V, y: V) -> V:
+    """1 ulp, through float64: |x|**y = 2**(y * log2|x|); special values as in C's `powf`."""
+    size = absolute(x).to(F64)
+    exponent = _log2(size) * y.to(F64)
+    result = _exp2(exponent).to(F32)
+    result = where(x.eq(0.0), where(y < 0.0, x.const(_INFINITY), x.const(0.0)), result)
+    whole = floor(y).eq(y)
+    half = y * 0.5
+    odd = V(x.b, x.b.and_(whole.v, floor(half).ne(half).v))
+    negative = x.bits() < 0
+    signed = where(odd, copy_sign(result, x), result)
+    invalid = V(x.b, x.b.and_((x < 0.0).v, x.b.not_(whole.v)))
+    invalid = V(x.b, x.b.and_(invalid.v, (absolute(x) < _INFINITY).v))
+    result = where(negative, where(invalid, x.const(float("nan")), signed), result)
+    result = where(V(x.b, x.b.or_(is_nan(x).v, is_nan(y).v)), x + y, result)
+    minus_one = V(x.b, x.b.and_(x.eq(-1.0).v, absolute(y).eq(_INFINITY).v))
+    one = V(x.b, x.b.or_(V(x.b, x.b.or_(x.eq(1.0).v, y.eq(0.0).v)).v, minus_one.v))
+    return where(one, x.const(1.0), result)
+
+
+def _log2(x: V) -> V:
+    """log2 of a positive float64 that was a float32, to about 2**-40; infinity gives a large number."""
+    shifted = x.bits() - 0x3FE6A09E667F3BCD
+    m = ((shifted & 0x000FFFFFFFFFFFFF) + 0x3FE6A09E667F3BCD).as_float()
+    # the exponent as a float64, without a conversion from int64 that not every machine has as a vector instruction
+    e = ((shifted >> 52) + 0x4338000000000000).as_float() - 6755399441055744.0
+    s = (m - 1.0) / (m + 1.0)
+    series = polynomial(s * s, _LOG2_SERIES)
+    return fma(s, series, e)
+
+
+def _exp2(x: V) -> V:
+    """2**x as a float64, to about 2**-36; infinite or zero results outside the range of float32."""
+    x = _clamp(x, -200.0, 200.0)
+    shifted = x + 6755399441055744.0
+    r = x - (shifted - 6755399441055744.0)
+    scale = ((shifted.bits() - 0x4338000000000000 + 1023) << 52).as_float()
+    return polynomial(r, _EXP2_SERIES) * scale
+
+
+def sqrt(x: V) -> V:
+    return intrinsic_call("sqrt", x)
+
+
+def rsqrt(x: V) -> V:
+    """1 / sqrt(x), each rounded."""
+    return x.const(1.0) / sqrt(x)
+
+
+def absolute(x: V) -> V:
+    return intrinsic_call("fabs", x)
+
+
+def floor(x: V) -> V:
+    return intrinsic_call("floor", x)
+
+
+def ceil(x: V) -> V:
+    return intrinsic_call("ceil", x)
+
+
+def rint(x: V) -> V:
+    """To the nearest integer, halves to the even one."""
+    return intrinsic_call("rint", x)
+
+
+def copy_sign(x: V, sign: V) -> V:
+    return intrinsic_call("copysign", x, sign)
+
+
+def is_nan(x: V) -> V:
+    return x.ne(x)
+
+
+def sign(x: V) -> V:
+    """-1, 0 or 1; 0 for NaN."""
+    return where(x > 0.0, x.const(1.0), where(x < 0.0, x.const(-1.0), x.const(0.0)))
+
+
+def maximum(x: V, y: V) -> V:
+    """The larger one; NaN if either is NaN. LLVM knows it as a reduction."""
+    return intrinsic_call("maximum", x, y, flags=("nsz",))
+
+
+def minimum(x: V, y: V) -> V:
+    """The smaller one; NaN if either is NaN."""
+    return intrinsic_call("minimum", x, y, flags=("nsz",))
+
+
+def floordiv(x: V, y: V) -> V:
+    return floor(x / y)
+
+
+def floormod(x: V, y: V) -> V:
+    """The remainder that has the sign of the divisor, as in Python and numpy."""
+    remainder = V(x.b, x.b.frem(x.v, y.v, flags=EXACT))
+    opposite = V(x.b, x.b.xor((remainder < 0.0).v, (y < 0.0).v))
+    wrong = V(x.b, x.b.and_(opposite.v, remainder.ne(0.0).v))
+    return where(wrong, remainder + y, where(remainder.eq(0.0), copy_sign(remainder, y), remainder))
+
+
+def _sigmoid_plain(x: V) -> V:
+    e = libm("exp", -absolute(x))
+    return where(x < 0.0, e, x.const(1.0)) / (e + 1.0)
+
+
+def _library(name: str) -> Emitter:
+    return lambda *values: libm(name, *values)
+
+
+_BOTH: dict[str, Emitter] = {
+    "sqrt": sqrt, "rsqrt": rsqrt, "absolute": absolute, "floor": floor, "ceil": ceil, "rint": rint, "sign": sign, "maximum": maximum,
+    "minimum": minimum, "floordiv": floordiv, "floormod": floormod, "isnan": is_nan, "fma": fma,
+}  # fmt: skip
+
+FLOAT32: dict[str, Emitter] = _BOTH | {
+    "exp": exp, "expm1": expm1, "log": log, "log1p": log1p, "tanh": tanh, "sigmoid": sigmoid, "erf": erf, "sin": sin, "cos": cos,
+    "power": power,
+}  # fmt: skip
+"""Functions of float32 values."""
+
+FLOAT64: dict[str, Emitter] = _BOTH | {
+    **{name: _library(name) for name in ("exp", "expm1", "log", "log1p", "tanh", "erf", "sin", "cos")},
+    "power": _library("pow"),
+    "sigmoid": _sigmoid_plain,
+}
+"""Functions of float64 values."""

@@ -28,7 +28,7 @@ class Tanh(Unary):
 
 def _sigmoid(x: Array) -> Array:
     e = np.exp(-np.abs(x))  # never overflows
-    return np.where(x >= 0, 1 / (1 + e), e / (1 + e))
+    return np.asarray(np.where(x >= 0, 1 / (1 + e), e / (1 + e)))
 
 
 class Sigmoid(Unary):

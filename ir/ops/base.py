@@ -1,4 +1,7 @@
-"""Base classes of ops with one output, and checks that type rules share. `elementwise.py`, `reduce.py`, `shape.py` and `matmul.py` build on it."""
+"""Base classes of ops with one output, and checks that type rules share.
+
+`elementwise.py`, `activations.py`, `reduce.py`, `shape.py` and `matmul.py` build on it.
+"""
 
 from __future__ import annotations
 

@@ -14,6 +14,7 @@ import numpy as np
 from ir import builder as b
 from ir.graph import Attrs, Node, Value
 from ir.opdef import Array, Arrays, Meet, Op, TypeRuleError
+from ir.ops.base import SingleOutput, operands
 from ir.ops.window import SCHEMA, Window, check_images, window
 from ir.types import TensorType
 
@@ -47,7 +48,7 @@ def _check_output(op: str, dy: TensorType, w: Window, x: TensorType, kernel: Ten
         meet.same(found, expected, f"{op}: axis {axis} of dy and of the convolution's output")
 
 
-class Conv2D(Op):
+class Conv2D(SingleOutput):
     """conv2d(x, kernel): y[n, p, q, o] = sum over i, j, c of x[n, p*s + i*d - before, q*s + j*d - before, c] *
     kernel[i, j, c, o], with zeros outside of x."""
 
@@ -55,6 +56,7 @@ class Conv2D(Op):
     schema = _SCHEMA
 
     def infer(self, types: tuple[TensorType, ...], attrs: Attrs, meet: Meet) -> tuple[TensorType, ...]:
+        operands(self.name, types, 2)
         x, kernel = types
         check_images(self.name, x=x, kernel=kernel)
         w = _kernel_window(self.name, kernel, attrs)
@@ -70,19 +72,19 @@ class Conv2D(Op):
             out += np.tensordot(wide[at], weights[i, j], 1)
         return (w.from_last(out).astype(x.dtype),)
 
-    def gradient(self, node: Node, grads: tuple[Value | None, ...]) -> tuple[Value | None, ...]:
-        (x, kernel), (dy,) = node.inputs, grads
-        assert dy is not None
-        return _input_grad(dy, kernel, x, node.attrs), _kernel_grad(x, dy, kernel, node.attrs)
+    def backward(self, node: Node, g: Value) -> tuple[Value | None, ...]:
+        x, kernel = node.inputs
+        return _input_grad(g, kernel, x, node.attrs), _kernel_grad(x, g, kernel, node.attrs)
 
 
-class Conv2DInputGrad(Op):
+class Conv2DInputGrad(SingleOutput):
     """conv2d_input_grad(dy, kernel): the gradient of conv2d's input, of shape `shape`, given that of its output."""
 
     name = "conv2d_input_grad"
     schema = {**_SCHEMA, "shape": "dims"}
 
     def infer(self, types: tuple[TensorType, ...], attrs: Attrs, meet: Meet) -> tuple[TensorType, ...]:
+        operands(self.name, types, 2)
         dy, kernel = types
         x = TensorType(dy.dtype, attrs["shape"])
         check_images(self.name, dy=dy, kernel=kernel, result=x)
@@ -100,19 +102,19 @@ class Conv2DInputGrad(Op):
             dx[at] += np.tensordot(out_grad, weights[i, j].T, 1)
         return (w.cropped(dx, attrs["shape"]).astype(dy.dtype),)
 
-    def gradient(self, node: Node, grads: tuple[Value | None, ...]) -> tuple[Value | None, ...]:
-        (dy, kernel), (ddx,) = node.inputs, grads
-        assert ddx is not None
-        return b.apply1("conv2d", ddx, kernel, **_geometry(node.attrs)), _kernel_grad(ddx, dy, kernel, node.attrs)
+    def backward(self, node: Node, g: Value) -> tuple[Value | None, ...]:
+        dy, kernel = node.inputs
+        return b.apply1("conv2d", g, kernel, **_geometry(node.attrs)), _kernel_grad(g, dy, kernel, node.attrs)
 
 
-class Conv2DKernelGrad(Op):
+class Conv2DKernelGrad(SingleOutput):
     """conv2d_kernel_grad(x, dy): the gradient of conv2d's kernel, of shape `shape`, given that of its output."""
 
     name = "conv2d_kernel_grad"
     schema = {**_SCHEMA, "shape": "ints"}
 
     def infer(self, types: tuple[TensorType, ...], attrs: Attrs, meet: Meet) -> tuple[TensorType, ...]:
+        operands(self.name, types, 2)
         x, dy = types
         kernel = TensorType(x.dtype, attrs["shape"])
         check_images(self.name, x=x, dy=dy, result=kernel)
@@ -130,10 +132,9 @@ class Conv2DKernelGrad(Op):
             dkernel[i, j] = np.tensordot(wide[at], out_grad, ((0, 1, 2), (0, 1, 2)))
         return (dkernel.astype(x.dtype),)
 
-    def gradient(self, node: Node, grads: tuple[Value | None, ...]) -> tuple[Value | None, ...]:
-        (x, dy), (ddkernel,) = node.inputs, grads
-        assert ddkernel is not None
-        return _input_grad(dy, ddkernel, x, node.attrs), b.apply1("conv2d", x, ddkernel, **_geometry(node.attrs))
+    def backward(self, node: Node, g: Value) -> tuple[Value | None, ...]:
+        x, dy = node.inputs
+        return _input_grad(dy, g, x, node.attrs), b.apply1("conv2d", x, g, **_geometry(node.attrs))
 
 
 def _input_grad(dy: Value, kernel: Value, x: Value, attrs: Attrs) -> Value:

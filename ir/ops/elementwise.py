@@ -8,6 +8,7 @@ Semantics are those of TensorFlow: floor division, NaN propagates through maximu
 from __future__ import annotations
 
 import math
+
 import numpy as np
 
 from ir import builder as b

@@ -10,6 +10,7 @@ from ir import builder as b
 from ir import dtypes
 from ir.graph import Attrs, Node, Value
 from ir.opdef import Array, Arrays, Elementwise, Meet, Op, TypeRuleError
+from ir.ops.base import SingleOutput, operands
 from ir.ops.norm import log_softmax
 from ir.types import TensorType
 
@@ -28,13 +29,14 @@ def _per_class(v: Value) -> Value:
     return b.reshape(v, (*v.shape, 1))
 
 
-class SoftmaxCrossentropy(Op):
+class SoftmaxCrossentropy(SingleOutput):
     """softmax_crossentropy(labels, logits): minus the sum over the last axis of labels * log_softmax(logits); labels
     are probabilities."""
 
     name = "softmax_crossentropy"
 
     def infer(self, types: tuple[TensorType, ...], attrs: Attrs, meet: Meet) -> tuple[TensorType, ...]:
+        operands(self.name, types, 2)
         labels, logits = types
         _check_logits(self.name, logits)
         if labels.dtype != logits.dtype or labels.rank != logits.rank:
@@ -49,12 +51,11 @@ class SoftmaxCrossentropy(Op):
             loss = np.asarray(-(labels * log_softmax(logits, -1)).sum(-1))
             return (loss.astype(logits.dtype),)
 
-    def gradient(self, node: Node, grads: tuple[Value | None, ...]) -> tuple[Value | None, ...]:
-        (labels, logits), (dy,) = node.inputs, grads
-        assert dy is not None
+    def backward(self, node: Node, g: Value) -> tuple[Value | None, ...]:
+        labels, logits = node.inputs
         weight = b.reduce_sum(labels, (labels.rank - 1,), keepdims=True)
         slope = b.sub(b.mul(_softmax("softmax", logits), weight), labels)
-        per_class = _per_class(dy)
+        per_class = _per_class(g)
         return b.neg(b.mul(_softmax("log_softmax", logits), per_class)), b.mul(slope, per_class)
 
     def decompose(self, inputs: tuple[Value, ...], attrs: Attrs) -> tuple[Value, ...]:
@@ -62,13 +63,14 @@ class SoftmaxCrossentropy(Op):
         return (b.neg(b.reduce_sum(b.mul(labels, _softmax("log_softmax", logits)), (logits.rank - 1,))),)
 
 
-class SparseSoftmaxCrossentropy(Op):
+class SparseSoftmaxCrossentropy(SingleOutput):
     """sparse_softmax_crossentropy(labels, logits): minus log_softmax(logits) at the class that `labels` (integers, one
     axis fewer) names; NaN where there is no such class."""
 
     name = "sparse_softmax_crossentropy"
 
     def infer(self, types: tuple[TensorType, ...], attrs: Attrs, meet: Meet) -> tuple[TensorType, ...]:
+        operands(self.name, types, 2)
         labels, logits = types
         _check_logits(self.name, logits)
         if not labels.dtype.is_integer:
@@ -86,11 +88,10 @@ class SparseSoftmaxCrossentropy(Op):
         loss[known] = -log_softmax(logits, -1)[known, labels[known].astype(np.int64)]
         return (loss.astype(logits.dtype),)
 
-    def gradient(self, node: Node, grads: tuple[Value | None, ...]) -> tuple[Value | None, ...]:
-        (labels, logits), (dy,) = node.inputs, grads
-        assert dy is not None
+    def backward(self, node: Node, g: Value) -> tuple[Value | None, ...]:
+        labels, logits = node.inputs
         chosen = b.cast(_chosen(labels, logits), logits.type.dtype)
-        return None, b.mul(b.sub(_softmax("softmax", logits), chosen), _per_class(dy))
+        return None, b.mul(b.sub(_softmax("softmax", logits), chosen), _per_class(g))
 
     def decompose(self, inputs: tuple[Value, ...], attrs: Attrs) -> tuple[Value, ...]:
         labels, logits = inputs
@@ -106,7 +107,7 @@ def _chosen(labels: Value, logits: Value) -> Value:
     return b.compare("equal", _per_class(b.cast(labels, dtypes.i64)), classes)
 
 
-class SigmoidCrossentropy(Elementwise):
+class SigmoidCrossentropy(SingleOutput, Elementwise):
     """sigmoid_crossentropy(labels, logits): -z*log(sigmoid(x)) - (1 - z)*log(1 - sigmoid(x)) for labels z and logits x,
     written so that it does not overflow."""
 
@@ -120,11 +121,9 @@ class SigmoidCrossentropy(Elementwise):
         out = np.maximum(logits, 0) - logits * labels + np.log1p(np.exp(-np.abs(logits)))
         return np.asarray(out)
 
-    def gradient(self, node: Node, grads: tuple[Value | None, ...]) -> tuple[Value | None, ...]:
-        (labels, logits), (dy,) = node.inputs, grads
-        assert dy is not None
-        slope = b.mul(dy, b.sub(b.unary("sigmoid", logits), labels))
-        return b.sum_to(b.neg(b.mul(dy, logits)), labels.shape), b.sum_to(slope, logits.shape)
+    def backward(self, node: Node, g: Value) -> tuple[Value | None, ...]:
+        labels, logits = node.inputs
+        return b.neg(b.mul(g, logits)), b.mul(g, b.sub(b.unary("sigmoid", logits), labels))
 
 
 OPS: tuple[Op, ...] = (SoftmaxCrossentropy(), SparseSoftmaxCrossentropy(), SigmoidCrossentropy())

@@ -14,6 +14,7 @@ from ir import builder as b
 from ir.dims import Dim
 from ir.graph import Attrs, Node, Value
 from ir.opdef import Array, Arrays, Meet, Op, TypeRuleError
+from ir.ops.base import SingleOutput, operands
 from ir.types import TensorType
 
 
@@ -60,6 +61,7 @@ class BatchNorm(Op):
     schema = {"axis": "int", "epsilon": "float"}
 
     def infer(self, types: tuple[TensorType, ...], attrs: Attrs, meet: Meet) -> tuple[TensorType, ...]:
+        operands(self.name, types, 5)
         x, mean, variance, gamma, beta = types
         _check(self.name, x, attrs["axis"])
         vector = (x.shape[attrs["axis"]],)
@@ -94,6 +96,7 @@ class BatchNormTrain(Op):
     schema = BatchNorm.schema
 
     def infer(self, types: tuple[TensorType, ...], attrs: Attrs, meet: Meet) -> tuple[TensorType, ...]:
+        operands(self.name, types, 3)
         x, gamma, beta = types
         _check(self.name, x, attrs["axis"])
         vector = (x.shape[attrs["axis"]],)
@@ -139,6 +142,7 @@ class BatchNormGrad(Op):
     schema = BatchNorm.schema
 
     def infer(self, types: tuple[TensorType, ...], attrs: Attrs, meet: Meet) -> tuple[TensorType, ...]:
+        operands(self.name, types, 5)
         dy, x, gamma, mean, variance = types
         _check(self.name, x, attrs["axis"])
         vector = (x.shape[attrs["axis"]],)
@@ -184,13 +188,14 @@ def _shifted(x: Value, axis: int) -> Value:
     return b.sub(x, b.reduce("reduce_max", x, (axis,), keepdims=True))
 
 
-class Softmax(Op):
+class Softmax(SingleOutput):
     """softmax(x): exp(x) over its sum along `axis`, without overflow."""
 
     name = "softmax"
     schema = {"axis": "int"}
 
     def infer(self, types: tuple[TensorType, ...], attrs: Attrs, meet: Meet) -> tuple[TensorType, ...]:
+        operands(self.name, types, 1)
         (x,) = types
         _check(self.name, x, attrs["axis"])
         return (x,)
@@ -199,24 +204,24 @@ class Softmax(Op):
         (x,) = inputs
         return (np.exp(log_softmax(x, attrs["axis"])).astype(x.dtype),)
 
-    def gradient(self, node: Node, grads: tuple[Value | None, ...]) -> tuple[Value | None, ...]:
-        (dy,), y = grads, node.output
-        assert dy is not None
-        mean = b.reduce_sum(b.mul(dy, y), (node.attrs["axis"],), keepdims=True)
-        return (b.mul(y, b.sub(dy, mean)),)
+    def backward(self, node: Node, g: Value) -> tuple[Value | None, ...]:
+        y = node.output
+        mean = b.reduce_sum(b.mul(g, y), (node.attrs["axis"],), keepdims=True)
+        return (b.mul(y, b.sub(g, mean)),)
 
     def decompose(self, inputs: tuple[Value, ...], attrs: Attrs) -> tuple[Value, ...]:
         power = b.unary("exp", _shifted(inputs[0], attrs["axis"]))
         return (b.div(power, b.reduce_sum(power, (attrs["axis"],), keepdims=True)),)
 
 
-class LogSoftmax(Op):
+class LogSoftmax(SingleOutput):
     """log_softmax(x): the logarithm of softmax, without overflow or loss of small probabilities."""
 
     name = "log_softmax"
     schema = {"axis": "int"}
 
     def infer(self, types: tuple[TensorType, ...], attrs: Attrs, meet: Meet) -> tuple[TensorType, ...]:
+        operands(self.name, types, 1)
         (x,) = types
         _check(self.name, x, attrs["axis"])
         return (x,)
@@ -225,11 +230,10 @@ class LogSoftmax(Op):
         (x,) = inputs
         return (log_softmax(x, attrs["axis"]).astype(x.dtype),)
 
-    def gradient(self, node: Node, grads: tuple[Value | None, ...]) -> tuple[Value | None, ...]:
-        (dy,), y = grads, node.output
-        assert dy is not None
-        total = b.reduce_sum(dy, (node.attrs["axis"],), keepdims=True)
-        return (b.sub(dy, b.mul(b.unary("exp", y), total)),)
+    def backward(self, node: Node, g: Value) -> tuple[Value | None, ...]:
+        y = node.output
+        total = b.reduce_sum(g, (node.attrs["axis"],), keepdims=True)
+        return (b.sub(g, b.mul(b.unary("exp", y), total)),)
 
     def decompose(self, inputs: tuple[Value, ...], attrs: Attrs) -> tuple[Value, ...]:
         shifted = _shifted(inputs[0], attrs["axis"])

@@ -12,6 +12,7 @@ import numpy as np
 from ir import builder as b
 from ir.graph import Attrs, Node, Value
 from ir.opdef import Array, Arrays, Meet, Op
+from ir.ops.base import SingleOutput, operands
 from ir.ops.window import SCHEMA, Index, Window, check_images, window
 from ir.types import TensorType
 
@@ -32,13 +33,14 @@ def _check_shape(op: str, name: str, found: TensorType, expected: TensorType, me
         meet.same(p, q, f"{op}: axis {axis} of {name}")
 
 
-class MaxPool2D(Op):
+class MaxPool2D(SingleOutput):
     """max_pool2d(x): the maximum of each window; NaN if the window holds one."""
 
     name = "max_pool2d"
     schema = _SCHEMA
 
     def infer(self, types: tuple[TensorType, ...], attrs: Attrs, meet: Meet) -> tuple[TensorType, ...]:
+        operands(self.name, types, 1)
         (x,) = types
         check_images(self.name, x=x)
         return (_result(self.name, x, attrs),)
@@ -52,10 +54,8 @@ class MaxPool2D(Op):
             np.maximum(out, wide[at], out=out)
         return (w.from_last(out).astype(x.dtype),)
 
-    def gradient(self, node: Node, grads: tuple[Value | None, ...]) -> tuple[Value | None, ...]:
-        (dy,) = grads
-        assert dy is not None
-        return (b.apply1("max_pool2d_grad", node.inputs[0], node.output, dy, **node.attrs),)
+    def backward(self, node: Node, g: Value) -> tuple[Value | None, ...]:
+        return (b.apply1("max_pool2d_grad", node.inputs[0], node.output, g, **node.attrs),)
 
 
 def _winners(w: Window, x: Array, y: Array) -> Iterator[tuple[Index, Array]]:
@@ -69,7 +69,7 @@ def _winners(w: Window, x: Array, y: Array) -> Iterator[tuple[Index, Array]]:
         yield at, hit
 
 
-class MaxPool2DGrad(Op):
+class MaxPool2DGrad(SingleOutput):
     """max_pool2d_grad(x, y, dy), with y = max_pool2d(x): the gradient of x.
 
     Each dy goes to the first element of its window, row by row, that equals y. A window whose result is NaN passes
@@ -80,6 +80,7 @@ class MaxPool2DGrad(Op):
     schema = _SCHEMA
 
     def infer(self, types: tuple[TensorType, ...], attrs: Attrs, meet: Meet) -> tuple[TensorType, ...]:
+        operands(self.name, types, 3)
         x, y, dy = types
         check_images(self.name, x=x, y=y, dy=dy)
         expected = _result(self.name, x, attrs)
@@ -95,13 +96,12 @@ class MaxPool2DGrad(Op):
             dx[at] += np.where(hit, out_grad, 0)
         return (w.cropped(dx, x.shape).astype(x.dtype),)
 
-    def gradient(self, node: Node, grads: tuple[Value | None, ...]) -> tuple[Value | None, ...]:
-        (x, y, _), (ddx,) = node.inputs, grads
-        assert ddx is not None
-        return None, None, b.apply1("max_pool2d_grad_grad", x, y, ddx, **node.attrs)
+    def backward(self, node: Node, g: Value) -> tuple[Value | None, ...]:
+        x, y, _ = node.inputs
+        return None, None, b.apply1("max_pool2d_grad_grad", x, y, g, **node.attrs)
 
 
-class MaxPool2DGradGrad(Op):
+class MaxPool2DGradGrad(SingleOutput):
     """max_pool2d_grad_grad(x, y, ddx), with y = max_pool2d(x): from each window the ddx at the element that gave y
     (zero where that is NaN). The transpose of max_pool2d_grad."""
 
@@ -109,6 +109,7 @@ class MaxPool2DGradGrad(Op):
     schema = _SCHEMA
 
     def infer(self, types: tuple[TensorType, ...], attrs: Attrs, meet: Meet) -> tuple[TensorType, ...]:
+        operands(self.name, types, 3)
         x, y, ddx = types
         check_images(self.name, x=x, y=y, ddx=ddx)
         _check_shape(self.name, "y", y, _result(self.name, x, attrs), meet)
@@ -124,9 +125,8 @@ class MaxPool2DGradGrad(Op):
             ddy += np.where(hit, wide[at], 0)
         return (w.from_last(ddy).astype(x.dtype),)
 
-    def gradient(self, node: Node, grads: tuple[Value | None, ...]) -> tuple[Value | None, ...]:
-        (x, y, _), (g,) = node.inputs, grads
-        assert g is not None
+    def backward(self, node: Node, g: Value) -> tuple[Value | None, ...]:
+        x, y, _ = node.inputs
         return None, None, b.apply1("max_pool2d_grad", x, y, g, **node.attrs)
 
 
@@ -139,13 +139,14 @@ def _counts(w: Window, shape: tuple[int, ...]) -> Array:
     return out
 
 
-class AvgPool2D(Op):
+class AvgPool2D(SingleOutput):
     """avg_pool2d(x): the mean over the elements of x in each window."""
 
     name = "avg_pool2d"
     schema = _SCHEMA
 
     def infer(self, types: tuple[TensorType, ...], attrs: Attrs, meet: Meet) -> tuple[TensorType, ...]:
+        operands(self.name, types, 1)
         (x,) = types
         check_images(self.name, x=x)
         return (_result(self.name, x, attrs),)
@@ -159,13 +160,11 @@ class AvgPool2D(Op):
             out += wide[at]
         return (w.from_last(out / _counts(w, x.shape)).astype(x.dtype),)
 
-    def gradient(self, node: Node, grads: tuple[Value | None, ...]) -> tuple[Value | None, ...]:
-        (dy,) = grads
-        assert dy is not None
-        return (b.apply1("avg_pool2d_grad", dy, shape=node.inputs[0].shape, **node.attrs),)
+    def backward(self, node: Node, g: Value) -> tuple[Value | None, ...]:
+        return (b.apply1("avg_pool2d_grad", g, shape=node.inputs[0].shape, **node.attrs),)
 
 
-class AvgPool2DGrad(Op):
+class AvgPool2DGrad(SingleOutput):
     """avg_pool2d_grad(dy): the gradient of avg_pool2d's input, of shape `shape`: each dy, divided by the number of
     elements in its window, goes to all of them."""
 
@@ -173,6 +172,7 @@ class AvgPool2DGrad(Op):
     schema = {**_SCHEMA, "shape": "dims"}
 
     def infer(self, types: tuple[TensorType, ...], attrs: Attrs, meet: Meet) -> tuple[TensorType, ...]:
+        operands(self.name, types, 1)
         (dy,) = types
         x = TensorType(dy.dtype, attrs["shape"])
         check_images(self.name, dy=dy, result=x)
@@ -188,10 +188,8 @@ class AvgPool2DGrad(Op):
             dx[at] += share
         return (w.cropped(dx, attrs["shape"]).astype(dy.dtype),)
 
-    def gradient(self, node: Node, grads: tuple[Value | None, ...]) -> tuple[Value | None, ...]:
-        (ddx,) = grads
-        assert ddx is not None
-        return (b.apply1("avg_pool2d", ddx, **{key: node.attrs[key] for key in _SCHEMA}),)
+    def backward(self, node: Node, g: Value) -> tuple[Value | None, ...]:
+        return (b.apply1("avg_pool2d", g, **{key: node.attrs[key] for key in _SCHEMA}),)
 
 
 OPS: tuple[Op, ...] = (MaxPool2D(), MaxPool2DGrad(), MaxPool2DGradGrad(), AvgPool2D(), AvgPool2DGrad())

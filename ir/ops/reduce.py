@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -71,7 +72,7 @@ class ReduceSum(Reduction):
     name = "reduce_sum"
 
     def compute(self, x: Array, axes: tuple[int, ...], keepdims: bool) -> Array:
-        return np.sum(x, axis=axes, keepdims=keepdims, dtype=x.dtype)
+        return np.asarray(np.sum(x, axis=axes, keepdims=keepdims, dtype=x.dtype))
 
     def backward(self, node: Node, g: Value) -> tuple[Value | None, ...]:
         return (b.broadcast_to(_keep(g, node), node.inputs[0].shape),)
@@ -83,9 +84,12 @@ class ReduceMean(Reduction):
     name = "reduce_mean"
 
     def compute(self, x: Array, axes: tuple[int, ...], keepdims: bool) -> Array:
-        total = np.sum(x, axis=axes, keepdims=keepdims, dtype=x.dtype)
-        count = x.dtype.type(np.prod([x.shape[a] for a in axes], dtype=np.int64))
-        return total / count if x.dtype.kind == "f" else np.sign(total) * (np.abs(total) // count)
+        count = math.prod(x.shape[a] for a in axes)
+        total = np.asarray(np.sum(x, axis=axes, keepdims=keepdims, dtype=x.dtype))
+        if x.dtype.kind == "f":
+            return np.asarray(total / np.float64(count))
+        exact = total.astype(np.uint64 if x.dtype.kind == "u" else np.int64)
+        return np.asarray(np.sign(exact) * (np.abs(exact) // exact.dtype.type(count)))
 
     def backward(self, node: Node, g: Value) -> tuple[Value | None, ...]:
         shape = node.inputs[0].shape
@@ -128,7 +132,7 @@ class ReduceProd(Reduction):
     name = "reduce_prod"
 
     def compute(self, x: Array, axes: tuple[int, ...], keepdims: bool) -> Array:
-        return np.prod(x, axis=axes, keepdims=keepdims, dtype=x.dtype)
+        return np.asarray(np.prod(x, axis=axes, keepdims=keepdims, dtype=x.dtype))
 
     def backward(self, node: Node, g: Value) -> tuple[Value | None, ...]:
         x, axes = node.inputs[0], node.attrs["axes"]

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import math
-from typing import Union
 
 import numpy as np
 
 from ir.graph import Value
 from ir.opdef import Array
 
-Number = Union[bool, int, float]
+Number = bool | int | float
 _SPREADING = ("broadcast_to", "reshape", "transpose")  # ops whose elements are those of their operand
 
 

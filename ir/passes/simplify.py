@@ -22,8 +22,7 @@ from ir.rewrite import rebuild
 Rule = Callable[[Node, tuple[Value, ...]], Value | None]
 
 _FOLD_LIMIT = 64  # elements; larger constants would burden the text form and the program for nothing
-# `broadcast_to` of a constant is the form in which rules recognise a filled tensor; the others are not cheap.
-_NOT_FOLDED = ("constant", "broadcast_to", "fused", "fused_conv2d", "fused_matmul")
+_NOT_FOLDED = ("constant", "broadcast_to")  # a broadcast constant is how a filled tensor is best written
 
 
 def simplify(graph: Graph) -> Graph:
@@ -31,9 +30,8 @@ def simplify(graph: Graph) -> Graph:
     finished: set[Node] = set()
 
     def transform(node: Node, inputs: tuple[Value, ...]) -> tuple[Value, ...] | None:
-        if len(node.outputs) != 1:
-            return None
-        value = _apply_rules(node, inputs)
+        finished.update(v.node for v in inputs if v.node is not None)
+        value = _apply_rules(node, inputs) if len(node.outputs) == 1 else None
         if value is None:
             return None
         # A rule may have made a node that another rule simplifies; one that was there before is already simple.
@@ -42,17 +40,14 @@ def simplify(graph: Graph) -> Graph:
             value = _apply_rules(value.node, value.node.inputs) or value
         return (value,)
 
-    def visit(node: Node, inputs: tuple[Value, ...]) -> tuple[Value, ...] | None:
-        finished.update(v.node for v in inputs if v.node is not None)
-        return transform(node, inputs)
-
-    return rebuild(graph, visit)
+    return rebuild(graph, transform)
 
 
 def _apply_rules(node: Node, inputs: tuple[Value, ...]) -> Value | None:
     for rule in RULES.get(node.op.name, ()):
         value = rule(node, inputs)
-        if value is not None:
+        # Dims that met may be named differently after a rewrite; then the types differ, and the node stays.
+        if value is not None and value.type == node.output.type:
             return value
     return _fold(node, inputs)
 
@@ -74,9 +69,9 @@ def _fold(node: Node, inputs: tuple[Value, ...]) -> Value | None:
 
 
 def _is_concrete(node: Node) -> bool:
-    """Whether no attribute depends on a symbol."""
+    """Whether no attribute depends on a symbol (bodies are not looked into)."""
     flat = [x for v in node.attrs.values() for x in (v if isinstance(v, tuple) else (v,))]
-    return not any(isinstance(x, (dims.SymDim, dims.DimExpr)) for x in flat)
+    return not any(isinstance(x, (dims.SymDim, dims.DimExpr, Graph)) for x in flat)
 
 
 def _same(node: Node, x: Value) -> Value | None:
@@ -149,7 +144,8 @@ def _div_one(node: Node, inputs: tuple[Value, ...]) -> Value | None:
 
 
 def _small_power(node: Node, inputs: tuple[Value, ...]) -> Value | None:
-    """Exact: x ** 1 is x, and x ** 2 is x * x rounded once, NaN and infinities included."""
+    """Exact: x ** 1 is x, and x ** 2 is x * x, NaN and infinities included; IEEE 754 rounds the product correctly,
+    which is the best that a pow can do."""
     x, exponent = inputs
     if x.type != node.output.type:
         return None

@@ -1,0 +1,209 @@
+"""Elementwise nodes and fused regions of them: one loop nest per region.
+
+Axes along which every operand behaves alike (all full, or broadcast) are collapsed, so a bias add over any rank is two
+loops and most regions are one. The innermost loop reads each operand either element by element or not at all; what it
+computes is `codegen/expression.py`'s text.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from codegen.expression import COPIES, Body, body, is_literal
+from codegen.launch import Buffer, Choose, Launch, LowerContext, Lowering, Read, Size, Slot, Write
+from codegen.source import Kernel
+from ir import dims
+from ir.dims import Dim
+from ir.graph import Graph, Node, Value
+from ir.opdef import Elementwise
+from ir.ops import OPS
+
+_TILE = 16384  # elements; a few operands of a tile stay in the second-level cache
+
+
+def lower_elementwise(node: Node, ctx: LowerContext) -> list[Launch]:
+    """One elementwise node."""
+    operands = [v for v in dict.fromkeys(node.inputs) if not is_literal(v)]
+    return [_launch(node, operands, operands, (node,), node.outputs, ctx)]
+
+
+def lower_fused(node: Node, ctx: LowerContext) -> list[Launch]:
+    """A `fused` node: its body is elementwise, and all its outputs have one shape."""
+    graph: Graph = node.attrs["body"]
+    return [_launch(node, node.inputs, graph.inputs, graph.nodes, graph.outputs, ctx)]
+
+
+@dataclass(frozen=True)
+class _Nest:
+    """The collapsed loops: sizes from the outermost, and for each operand whether it runs along each of them."""
+
+    sizes: tuple[Dim, ...]
+    along: tuple[tuple[bool, ...], ...]
+
+    def strides(self, operand: int) -> tuple[Dim, ...]:
+        """Elements between steps of each loop; meaningful only along the loops that the operand runs along."""
+        out: list[Dim] = []
+        step: Dim = 1
+        for size, full in zip(reversed(self.sizes), reversed(self.along[operand]), strict=True):
+            out.append(step)
+            step = step * size if full else step
+        return tuple(reversed(out))
+
+
+def collapse(shape: Sequence[Dim], operands: Sequence[Sequence[Dim]]) -> _Nest:
+    """The loop nest over `shape` with operands that broadcast to it."""
+    padded = [(1,) * (len(shape) - len(o)) + tuple(o) for o in operands]
+    sizes: list[Dim] = []
+    flags: list[tuple[bool, ...]] = []
+    for axis, size in enumerate(shape):
+        if size == 1:
+            continue
+        full = tuple(o[axis] != 1 for o in padded)
+        if flags and flags[-1] == full:
+            sizes[-1] = sizes[-1] * size
+        else:
+            sizes.append(size)
+            flags.append(full)
+    if not sizes:
+        sizes, flags = [1], [(False,) * len(padded)]
+    return _Nest(tuple(sizes), tuple(zip(*flags, strict=True)) if padded else ())
+
+
+def _launch(
+    node: Node,
+    values: Sequence[Value],
+    names: Sequence[Value],
+    nodes: Sequence[Node],
+    results: Sequence[Value],
+    ctx: LowerContext,
+) -> Launch:
+    """`values` are the operands outside, `names` what the body calls them, `results` its outputs."""
+    out_type = node.outputs[0].type
+    nest = collapse(out_type.shape, [v.shape for v in values])
+    text = body(nodes, {v: f"e{i}" for i, v in enumerate(names)}, results)
+    reads = [ctx.buffer(v) for v in values]
+    writes = [ctx.buffer(v) for v in node.outputs]
+    slots: list[Slot] = [*map(Read, reads), *map(Write, writes), *(c.slot() for c in text.literals)]
+    printer = _Printer(node, values, nest, text, len(slots))
+    return Launch(
+        Kernel("fused" if len(nodes) > 1 else node.op.name, printer.text()),
+        (*slots, *printer.sizes),
+        printer.tiles,
+        work=dims.product((out_type.size, max(1, len(text.lines)))),
+        inplace=_inplace(node, values, reads, writes),
+    )
+
+
+def _inplace(
+    node: Node, values: Sequence[Value], reads: Sequence[Buffer], writes: Sequence[Buffer]
+) -> tuple[tuple[Buffer, Buffer], ...]:
+    """A result may replace an operand of the same element size that is not broadcast: element i is read before it is
+    written, by the same iteration."""
+    return tuple(
+        (w, r)
+        for o, w in zip(node.outputs, writes, strict=True)
+        for v, r in zip(values, reads, strict=True)
+        if v.type.shape == o.type.shape and v.type.dtype.itemsize == o.type.dtype.itemsize
+    )
+
+
+class _Printer:
+    """The kernel text of one nest. `sizes` are the slots after `base`, in the order in which the text reads them."""
+
+    def __init__(self, node: Node, values: Sequence[Value], nest: _Nest, text: Body, base: int) -> None:
+        self.nest = nest
+        self.body = text
+        self.values = values
+        self.outputs = node.outputs
+        self.base = base
+        self.sizes: list[Slot] = []
+        self.tiles: Size = 0
+
+    def slot(self, value: Slot) -> str:
+        self.sizes.append(value)
+        return f"a[{self.base + len(self.sizes) - 1}]"
+
+    def text(self) -> str:
+        n_in = len(self.values)
+        head = [f"x{i} = {v.type.dtype.short}p(a[{i}])" for i, v in enumerate(self.values)]
+        head += [f"y{i} = {v.type.dtype.short}p(a[{n_in + i}])" for i, v in enumerate(self.outputs)]
+        first = n_in + len(self.outputs)
+        head += [f"{c.name} = {c.load(first + i)}" for i, c in enumerate(self.body.literals)]
+        head += [f"e{i} = x{i}[0]" for i in range(n_in) if not any(self.nest.along[i])]
+        loops = self._flat() if len(self.nest.sizes) == 1 else self._rows()
+        lines = ["a = slots(args)", *head, *loops]
+        return "def kernel(args, lo, hi, worker):\n" + "".join(f"    {line}\n" for line in lines)
+
+    def _flat(self) -> list[str]:
+        n = self.nest.sizes[0]
+        self.tiles = dims.ceildiv(n, _TILE)
+        return [
+            f"n = {self.slot(n)}",
+            "for t in range(lo, hi):",
+            f"    for i in range(t * {_TILE}, min(n, t * {_TILE} + {_TILE})):",
+            *self._inner({i: f"x{i}" for i in range(len(self.values))}, "y", 8),
+        ]
+
+    def _rows(self) -> list[str]:
+        *outer, inner = self.nest.sizes
+        rows = dims.product(outer)
+        self.tiles = Choose(_tiles, (rows, inner))
+        lines = [
+            f"rows = {self.slot(rows)}",
+            f"inner = {self.slot(inner)}",
+            f"step = {self.slot(Choose(_rows_per_tile, (inner,)))}",
+        ]
+        lines += [f"n{k} = {self.slot(size)}" for k, size in enumerate(outer) if k]
+        starts: list[str] = []
+        pointers: dict[int, str] = {}
+        for i in range(len(self.values)):
+            terms = []
+            for k, (full, stride) in enumerate(zip(self.nest.along[i][:-1], self.nest.strides(i)[:-1], strict=True)):
+                if full:
+                    lines.append(f"s{i}_{k} = {self.slot(stride)}")
+                    terms.append(f"r{k} * s{i}_{k}")
+            if terms:
+                starts.append(f"p{i} = offset(x{i}, {' + '.join(terms)})")
+            pointers[i] = f"p{i}" if terms else f"x{i}"
+        index = []
+        rest = "r"
+        for k in range(len(outer) - 1, 0, -1):
+            index.append(f"r{k} = {rest} % n{k}")
+            index.append(f"q{k} = {rest} // n{k}")
+            rest = f"q{k}"
+        index.append(f"r0 = {rest}")
+        outs = [f"z{i} = offset(y{i}, r * inner)" for i in range(len(self.outputs))]
+        fixed = [
+            f"e{i} = {pointers[i]}[0]"
+            for i in range(len(self.values))
+            if any(self.nest.along[i]) and not self.nest.along[i][-1]
+        ]
+        return [
+            *lines,
+            "for t in range(lo, hi):",
+            "    for r in range(t * step, min(rows, t * step + step)):",
+            *(f"        {line}" for line in (*index, *starts, *outs, *fixed)),
+            "        for i in range(inner):",
+            *self._inner(pointers, "z", 12),
+        ]
+
+    def _inner(self, pointers: dict[int, str], out: str, indent: int) -> list[str]:
+        loads = [f"e{i} = load({p}, i)" for i, p in pointers.items() if self.nest.along[i][-1]]
+        stores = [f"store({out}{i}, i, {r})" for i, r in enumerate(self.body.results)]
+        return [" " * indent + line for line in (*loads, *self.body.lines, *stores)]
+
+
+def _rows_per_tile(inner: int) -> int:
+    return max(1, _TILE // max(1, inner))
+
+
+def _tiles(rows: int, inner: int) -> int:
+    return -(-rows // _rows_per_tile(inner)) if inner else 0
+
+
+LOWERINGS: dict[str, Lowering] = {
+    **{name: lower_elementwise for name, op in OPS.items() if isinstance(op, Elementwise) and name not in COPIES},
+    "broadcast_to": lower_elementwise,
+    "fused": lower_fused,
+}

@@ -1,0 +1,95 @@
+"""Fused ops: what the fusion passes make, after differentiation. Each carries the region that it stands for as a body
+Graph, so a reader of the IR sees what was fused and the interpreter still runs it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from ir.graph import Attrs, Graph, Value
+from ir.opdef import Array, Arrays, Meet, Op, TypeRuleError
+from ir.ops.conv import Conv2D
+from ir.ops.matmul import MatMul
+from ir.types import TensorType
+
+MADE_LATE = "made by fusion, after differentiation"
+
+
+def check_operands(name: str, body: Graph, types: Sequence[TensorType]) -> None:
+    """Raises TypeRuleError unless the body's inputs have these types."""
+    expected = tuple(v.type for v in body.inputs)
+    if tuple(types) != expected:
+        raise TypeRuleError(
+            f"{name}: the body takes {', '.join(map(str, expected))}, got {', '.join(map(str, types))}"
+        )
+
+
+def run_body(body: Graph, inputs: Arrays) -> tuple[Array, ...]:
+    from ir.interpreter import run
+
+    return tuple(run(body, inputs, {})[0])
+
+
+class Fused(Op):
+    """An elementwise region: its outputs, all of one shape, computed in one loop over their elements."""
+
+    name = "fused"
+    schema: Mapping[str, str] = {"body": "graph"}
+    no_gradient = MADE_LATE
+
+    def infer(self, types: tuple[TensorType, ...], attrs: Attrs, meet: Meet) -> tuple[TensorType, ...]:
+        body: Graph = attrs["body"]
+        check_operands(self.name, body, types)
+        out = tuple(v.type for v in body.outputs)
+        if len({t.shape for t in out}) != 1:
+            raise TypeRuleError(f"fused: outputs must have one shape, got {', '.join(map(str, out))}")
+        return out
+
+    def reference(self, inputs: Arrays, attrs: Attrs) -> tuple[Array, ...]:
+        return run_body(attrs["body"], inputs)
+
+
+class _WithEpilogue(Op):
+    """A structured op whose result goes through an elementwise epilogue while it is in cache.
+
+    The first input of the epilogue is the result of the op; its others are the node's operands after the first two:
+    numbers per channel (last axis), single numbers, or tensors of the result's shape (a residual).
+    """
+
+    no_gradient = MADE_LATE
+    inner: Op
+
+    def infer(self, types: tuple[TensorType, ...], attrs: Attrs, meet: Meet) -> tuple[TensorType, ...]:
+        epilogue: Graph = attrs["epilogue"]
+        result = self.inner.infer(types[:2], attrs, meet)
+        check_operands(self.name, epilogue, (*result, *types[2:]))
+        out = tuple(v.type for v in epilogue.outputs)
+        if len(out) != 1 or out[0].shape != result[0].shape:
+            raise TypeRuleError(f"{self.name}: the epilogue must give one tensor of shape {result[0].shape}")
+        return out
+
+    def reference(self, inputs: Arrays, attrs: Attrs) -> tuple[Array, ...]:
+        result = self.inner.reference(inputs[:2], attrs)
+        return run_body(attrs["epilogue"], (*result, *inputs[2:]))
+
+    def decompose(self, inputs: tuple[Value, ...], attrs: Attrs) -> tuple[Value, ...]:
+        from ir.builder import apply
+        from ir.rewrite import inline
+
+        plain = {k: v for k, v in attrs.items() if k != "epilogue"}
+        return inline(attrs["epilogue"], (*apply(self.inner.name, *inputs[:2], **plain), *inputs[2:]))
+
+
+class FusedConv2D(_WithEpilogue):
+    name = "fused_conv2d"
+    inner = Conv2D()
+    schema: Mapping[str, str] = {**Conv2D.schema, "epilogue": "graph"}
+
+
+class FusedMatMul(_WithEpilogue):
+    name = "fused_matmul"
+    inner = MatMul()
+    schema: Mapping[str, str] = {**MatMul.schema, "epilogue": "graph"}
+
+
+OPS: tuple[Op, ...] = (Fused(), FusedConv2D(), FusedMatMul())

@@ -1,0 +1,1 @@
+"""What Keras 2 still accepts of Keras 1."""

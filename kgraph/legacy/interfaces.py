@@ -1,0 +1,218 @@
+"""Keras 1 spellings of constructors and methods, accepted with a warning that shows the Keras 2 call.
+
+`generate_legacy_interface` makes a decorator from a table; the tables for the layers and models stand below, one per
+constructor. They are applied where the constructors are defined (`kgraph.layers`, `kgraph.engine`).
+"""
+
+from __future__ import annotations
+
+import functools
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+Args = list[Any]
+Kwargs = dict[str, Any]
+# (positional arguments after self, keywords) -> the same, and the pairs of names that were converted
+Preprocessor = Callable[[Args, Kwargs], tuple[Args, Kwargs, list[tuple[str, str]]]]
+
+
+def generate_legacy_interface(
+    allowed_positional_args: Sequence[str] | None = None,
+    conversions: Sequence[tuple[str, str]] = (),
+    preprocessor: Preprocessor | None = None,
+    value_conversions: Mapping[str, Mapping[Any, Any]] | None = None,
+    object_type: str = "class",
+) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """A decorator for constructors (`object_type` "class") or methods.
+
+    # Arguments
+        allowed_positional_args: names of the arguments that may be positional, None for any.
+        conversions: pairs of old and new keyword names.
+        preprocessor: handles what renaming cannot.
+        value_conversions: for old keyword names, old values and what they became.
+    """
+
+    def decorate(func: Callable[..., Any]) -> Callable[..., Any]:
+        @functools.wraps(func)
+        def wrapper(self: Any, *args: Any, **kwargs: Any) -> Any:
+            name = type(self).__name__ if object_type == "class" else func.__name__
+            rest, converted = list(args), []
+            if preprocessor is not None:
+                rest, kwargs, converted = preprocessor(rest, kwargs)
+            _check_positional(name, allowed_positional_args, rest)
+            for key, table in (value_conversions or {}).items():
+                if key in kwargs:
+                    kwargs[key] = table.get(kwargs[key], kwargs[key])
+            converted = converted + _rename(name, kwargs, conversions)
+            if converted:
+                call = _call_text(name, rest, kwargs)
+                warnings.warn(f"Update your `{name}` call to the Keras 2 API: {call}", stacklevel=2)
+            return func(self, *rest, **kwargs)
+
+        wrapper._original_function = func  # type: ignore[attr-defined]
+        return wrapper
+
+    return decorate
+
+
+def _check_positional(name: str, allowed: Sequence[str] | None, args: Args) -> None:
+    if allowed is not None and len(args) > len(allowed):
+        raise TypeError(
+            f"`{name}` can accept only {len(allowed)} positional arguments {tuple(allowed)}, "
+            f"but you passed the following positional arguments: {args}"
+        )
+
+
+def _rename(name: str, kwargs: Kwargs, conversions: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:
+    done = []
+    for old, new in conversions:
+        if old not in kwargs:
+            continue
+        if new in kwargs:
+            raise TypeError(
+                f"For the `{new}` argument, the layer received both the legacy keyword argument `{old}` and the "
+                f"Keras 2 keyword argument `{new}`. Stick to the latter!"
+            )
+        kwargs[new] = kwargs.pop(old)
+        done.append((old, new))
+    return done
+
+
+def _call_text(name: str, args: Args, kwargs: Kwargs) -> str:
+    parts = [_value_text(value) for value in args]
+    parts += [f"{key}={_value_text(value)}" for key, value in kwargs.items()]
+    return f"`{name}({', '.join(parts)})`"
+
+
+def _value_text(value: Any) -> str:
+    if isinstance(value, str):
+        return f'"{value}"'
+    if isinstance(value, np.ndarray):
+        return "array"
+    text = str(value)
+    return text[:10] + "..." if len(text) > 10 else text
+
+
+# Special cases
+
+
+def _conv2d_preprocessor(args: Args, kwargs: Kwargs) -> tuple[Args, Kwargs, list[tuple[str, str]]]:
+    """`Conv2D(nb_filter, nb_row, nb_col)`, given by position or by name."""
+    converted = [("nb_row/nb_col", "kernel_size")]
+    if len(args) > 3:
+        raise TypeError(f"Layer can receive at most 3 positional arguments, but was given {len(args)}: {args}")
+    if len(args) == 3 and isinstance(args[1], int) and isinstance(args[2], int):
+        clash = sorted({"padding", "strides", "data_format"} & set(kwargs))
+        if clash:
+            raise ValueError(
+                f"`{clash[0]}` is given together with three integers, which Keras 1 read as (nb_filter, nb_row, nb_col) "
+                "and Keras 2 reads as (filters, kernel_size, strides). Give `kernel_size` and `strides` by name."
+            )
+        return [args[0], (args[1], args[2])], kwargs, converted
+    if len(args) == 2 and isinstance(args[1], int) and "nb_col" in kwargs:
+        return [args[0], (args[1], kwargs.pop("nb_col"))], kwargs, converted
+    if len(args) <= 1 and "nb_row" in kwargs and "nb_col" in kwargs:
+        size = (kwargs.pop("nb_row"), kwargs.pop("nb_col"))
+        if args:
+            return [args[0], size], kwargs, converted
+        kwargs["kernel_size"] = size
+        return args, kwargs, converted
+    return args, kwargs, []
+
+
+def _batchnorm_preprocessor(args: Args, kwargs: Kwargs) -> tuple[Args, Kwargs, list[tuple[str, str]]]:
+    if "mode" not in kwargs:
+        return args, kwargs, []
+    if kwargs["mode"] != 0:
+        raise TypeError(
+            "The `mode` argument of `BatchNormalization` no longer exists. "
+            "`mode=1` and `mode=2` are no longer supported."
+        )
+    kwargs.pop("mode")
+    return args, kwargs, [("mode", "")]
+
+
+def _zeropadding2d_preprocessor(args: Args, kwargs: Kwargs) -> tuple[Args, Kwargs, list[tuple[str, str]]]:
+    def pairs(padding: dict[str, int]) -> tuple[tuple[int, int], tuple[int, int]]:
+        unknown = set(padding) - {"top_pad", "bottom_pad", "left_pad", "right_pad"}
+        if unknown:
+            raise ValueError(f"Unexpected key found in `padding` dictionary: {sorted(unknown)}")
+        warnings.warn(
+            "The `padding` argument in the Keras 2 API no longer accepts dict types. "
+            "You can now use argument as: `padding=(top_pad, bottom_pad, left_pad, right_pad)`.",
+            stacklevel=5,
+        )
+        top, bottom = padding.get("top_pad", 0), padding.get("bottom_pad", 0)
+        return (top, bottom), (padding.get("left_pad", 0), padding.get("right_pad", 0))
+
+    if isinstance(kwargs.get("padding"), dict):
+        kwargs["padding"] = pairs(kwargs["padding"])
+    elif len(args) == 1 and isinstance(args[0], dict):
+        args = [pairs(args[0])]
+    return args, kwargs, []
+
+
+def _add_weight_preprocessor(args: Args, kwargs: Kwargs) -> tuple[Args, Kwargs, list[tuple[str, str]]]:
+    """`add_weight(shape, name)`, the order of Keras 1."""
+    if args and isinstance(args[0], (tuple, list)):
+        kwargs["shape"] = args[0]
+        if len(args) > 1 and isinstance(args[1], str):
+            kwargs["name"] = args[1]
+            args = args[2:]
+        else:
+            args = args[1:]
+    return args, kwargs, []
+
+
+# Tables
+
+_DIM_ORDERING = {"dim_ordering": {"tf": "channels_last", "th": "channels_first", "default": None}}
+_KERNEL = (
+    ("init", "kernel_initializer"),
+    ("W_regularizer", "kernel_regularizer"),
+    ("b_regularizer", "bias_regularizer"),
+    ("W_constraint", "kernel_constraint"),
+    ("b_constraint", "bias_constraint"),
+    ("bias", "use_bias"),
+)
+_DATA_FORMAT = (("dim_ordering", "data_format"),)
+
+legacy_dense_support = generate_legacy_interface(["units"], [("output_dim", "units"), *_KERNEL])
+legacy_dropout_support = generate_legacy_interface(["rate", "noise_shape", "seed"], [("p", "rate")])
+legacy_spatialdropoutNd_support = generate_legacy_interface(
+    ["rate"], [("p", "rate"), *_DATA_FORMAT], value_conversions=_DIM_ORDERING
+)
+legacy_lambda_support = generate_legacy_interface(["function", "output_shape"])
+legacy_conv2d_support = generate_legacy_interface(
+    ["filters", "kernel_size"],
+    [
+        ("nb_filter", "filters"),
+        ("subsample", "strides"),
+        ("border_mode", "padding"),
+        *_DATA_FORMAT,
+        *_KERNEL,
+    ],
+    _conv2d_preprocessor,
+    _DIM_ORDERING,
+)
+legacy_zeropadding2d_support = generate_legacy_interface(
+    ["padding"], _DATA_FORMAT, _zeropadding2d_preprocessor, _DIM_ORDERING
+)
+legacy_cropping2d_support = generate_legacy_interface(["cropping"], _DATA_FORMAT, value_conversions=_DIM_ORDERING)
+legacy_upsampling2d_support = generate_legacy_interface(["size"], _DATA_FORMAT, value_conversions=_DIM_ORDERING)
+legacy_pooling2d_support = generate_legacy_interface(
+    ["pool_size", "strides", "padding"], [("border_mode", "padding"), *_DATA_FORMAT], value_conversions=_DIM_ORDERING
+)
+legacy_global_pooling_support = generate_legacy_interface(None, _DATA_FORMAT, value_conversions=_DIM_ORDERING)
+legacy_batchnorm_support = generate_legacy_interface(
+    [], [("beta_init", "beta_initializer"), ("gamma_init", "gamma_initializer")], _batchnorm_preprocessor
+)
+legacy_prelu_support = generate_legacy_interface(["alpha_initializer"], [("init", "alpha_initializer")])
+legacy_gaussiannoise_support = generate_legacy_interface(["stddev"], [("sigma", "stddev")])
+legacy_gaussiandropout_support = generate_legacy_interface(["rate"], [("p", "rate")])
+legacy_input_support = generate_legacy_interface(None, [("input_dtype", "dtype")])
+legacy_model_constructor_support = generate_legacy_interface(None, [("input", "inputs"), ("output", "outputs")])
+legacy_add_weight_support = generate_legacy_interface(["name", "shape"], preprocessor=_add_weight_preprocessor)
