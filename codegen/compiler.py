@@ -77,9 +77,7 @@ def lower(kernel: Kernel) -> binding.ModuleRef:
             library=library, pipeline_class=_FrontEnd,
         )  # fmt: skip
     except errors.NumbaError as error:
-        raise _error(kernel, _reason(error)) from None
-    if not isinstance(result.fndesc.restype, types.NoneType):
-        raise _error(kernel, f"it returns a value of type {result.fndesc.restype}; kernels return nothing")
+        raise _error(kernel, _reason(kernel, error)) from None
     module = library.module
     _check_promotion(kernel, module)
     postprocess.mark_parallel_loops(module)
@@ -232,16 +230,20 @@ def undefined_symbols(code: bytes, module: binding.ModuleRef) -> tuple[str, ...]
     return tuple(sorted(names))
 
 
-def _reason(error: Exception) -> str:
-    """Numba's message without colours, file positions of its own and advice for its users."""
+def _reason(kernel: Kernel, error: Exception) -> str:
+    """Numba's message in short: the words of an intrinsic that refused its arguments, or the first lines, and where it was."""
     text = re.sub(r"\x1b\[[0-9;]*m", "", str(error))
-    lines = []
-    for line in text.splitlines():
-        if line.startswith(("This is not usually a problem", "To find out what is supported", "For more information")):
-            break
-        if line.strip() and not line.startswith("Failed in nopython mode pipeline"):
-            lines.append(line.rstrip())
-    return "\n".join(lines[:30])
+    refusal = re.search(r"TypingError: (.*)", text)
+    if refusal:
+        reason = refusal.group(1)
+    else:
+        lines = [line.rstrip() for line in text.splitlines() if line.strip() and not line.startswith("Failed in ")]
+        reason = "\n".join(lines[:12])
+    place = re.search(r"<kernel .*?> ?\((\d+)\)", text)
+    if place:
+        number = int(place.group(1))
+        reason += f"\nin line {number}: {kernel.source.splitlines()[number - 1].strip()}"
+    return reason
 
 
 def _error(kernel: Kernel, reason: str) -> KernelError:

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from ir import builder as b
+from ir import dims
 from ir.dims import Dim
 from ir.graph import Attrs, Node, Value
 from ir.opdef import Array, Arrays, Meet, Op, TypeRuleError
@@ -82,10 +83,75 @@ class BatchNorm(Op):
         return (b.add(b.mul(centred, _along(scale, x, axis)), _along(beta, x, axis)),)
 
 
-def _moments(x: Value, axis: int) -> tuple[Value, Value]:
-    axes = _others(x.rank, axis)
-    mean = b.reduce_mean(x, axes)
-    return mean, b.reduce_mean(b.unary("square", b.sub(x, _along(mean, x, axis))), axes)
+def _count(x: Value, axis: int) -> Value:
+    """The number of elements behind each statistic, as a scalar of x's dtype."""
+    size = b.sizes((dims.product(x.shape[a] for a in _others(x.rank, axis)),))
+    return b.cast(b.reshape(size, ()), x.type.dtype)
+
+
+class Moments(Op):
+    """moments(x): mean and variance (divided by the count) over all axes but `axis`, in one pass over x. NaN for an empty
+    batch."""
+
+    name = "moments"
+    schema = {"axis": "int"}
+
+    def infer(self, types: tuple[TensorType, ...], attrs: Attrs, meet: Meet) -> tuple[TensorType, ...]:
+        operands(self.name, types, 1)
+        (x,) = types
+        _check(self.name, x, attrs["axis"])
+        vector = TensorType(x.dtype, (x.shape[attrs["axis"]],))
+        return vector, vector
+
+    def reference(self, inputs: Arrays, attrs: Attrs) -> tuple[Array, ...]:
+        axis, dtype = attrs["axis"], inputs[0].dtype
+        (x,) = _wide(inputs, inputs[0].ndim, axis)
+        axes = _others(x.ndim, axis)
+        with np.errstate(all="ignore"):
+            count = np.float64(x.size) / x.shape[axis]
+            mean = x.sum(axes, keepdims=True) / count
+            variance = np.square(x - mean).sum(axes, keepdims=True) / count
+            return mean.ravel().astype(dtype), variance.ravel().astype(dtype)
+
+    def decompose(self, inputs: tuple[Value, ...], attrs: Attrs) -> tuple[Value, ...]:
+        (x,) = inputs
+        axis = attrs["axis"]
+        axes = _others(x.rank, axis)
+        mean = b.reduce_mean(x, axes)
+        return mean, b.reduce_mean(b.unary("square", b.sub(x, _along(mean, x, axis))), axes)
+
+
+class BatchNormSums(Op):
+    """batch_norm_sums(dy, x, mean, variance): the gradients (dgamma, dbeta) of batch normalisation, the sums of
+    `dy * (x - mean) / sqrt(variance + epsilon)` and of dy over all axes but `axis`, in one pass."""
+
+    name = "batch_norm_sums"
+    schema = BatchNorm.schema
+
+    def infer(self, types: tuple[TensorType, ...], attrs: Attrs, meet: Meet) -> tuple[TensorType, ...]:
+        operands(self.name, types, 4)
+        dy, x, mean, variance = types
+        _check(self.name, x, attrs["axis"])
+        vector = (x.shape[attrs["axis"]],)
+        _check_like(self.name, x, x.shape, meet, dy=dy)
+        _check_like(self.name, x, vector, meet, mean=mean, variance=variance)
+        return TensorType(x.dtype, vector), TensorType(x.dtype, vector)
+
+    def reference(self, inputs: Arrays, attrs: Attrs) -> tuple[Array, ...]:
+        axis, rank, dtype = attrs["axis"], inputs[1].ndim, inputs[1].dtype
+        dy, x, mean, variance = _wide(inputs, rank, axis)
+        axes = _others(rank, axis)
+        with np.errstate(all="ignore"):
+            normal = (x - mean) / np.sqrt(variance + attrs["epsilon"])
+            return (dy * normal).sum(axes).ravel().astype(dtype), dy.sum(axes).ravel().astype(dtype)
+
+    def decompose(self, inputs: tuple[Value, ...], attrs: Attrs) -> tuple[Value, ...]:
+        dy, x, mean, variance = inputs
+        axis = attrs["axis"]
+        axes = _others(x.rank, axis)
+        inverse = b.unary("rsqrt", b.add(variance, attrs["epsilon"]))
+        weighted = b.mul(dy, b.sub(x, _along(mean, x, axis)))
+        return b.mul(b.reduce_sum(weighted, axes), inverse), b.reduce_sum(dy, axes)
 
 
 class BatchNormTrain(Op):
@@ -124,13 +190,14 @@ class BatchNormTrain(Op):
         if dy is not None:
             dx, dgamma, dbeta = b.apply("batch_norm_grad", dy, x, gamma, mean, variance, **node.attrs)
         if any(g is not None for g in statistics):
-            (more,) = gradients(_moments(x, node.attrs["axis"]), (x,), statistics, stop_at_wrt=True)
+            moments = b.apply("moments", x, axis=node.attrs["axis"])
+            (more,) = gradients(moments, (x,), statistics, stop_at_wrt=True)
             dx = more if dx is None or more is None else b.add(dx, more)
         return dx, dgamma, dbeta
 
     def decompose(self, inputs: tuple[Value, ...], attrs: Attrs) -> tuple[Value, ...]:
         x, gamma, beta = inputs
-        mean, variance = _moments(x, attrs["axis"])
+        mean, variance = b.apply("moments", x, axis=attrs["axis"])
         return b.apply1("batch_norm", x, mean, variance, gamma, beta, **attrs), mean, variance
 
 
@@ -166,14 +233,15 @@ class BatchNormGrad(Op):
     def decompose(self, inputs: tuple[Value, ...], attrs: Attrs) -> tuple[Value, ...]:
         dy, x, gamma, mean, variance = inputs
         axis = attrs["axis"]
-        axes = _others(x.rank, axis)
+        dgamma, dbeta = b.apply("batch_norm_sums", dy, x, mean, variance, **attrs)
         inverse = b.unary("rsqrt", b.add(variance, attrs["epsilon"]))
-        normal = b.mul(b.sub(x, _along(mean, x, axis)), _along(inverse, x, axis))
-        weighted = b.mul(dy, normal)
-        centred = b.sub(dy, b.reduce_mean(dy, axes, keepdims=True))
-        slope = b.mul(normal, b.reduce_mean(weighted, axes, keepdims=True))
-        dx = b.mul(b.sub(centred, slope), _along(b.mul(gamma, inverse), x, axis))
-        return dx, b.reduce_sum(weighted, axes), b.reduce_sum(dy, axes)
+        count = _count(x, axis)
+        # Vectors first, so that each element of dx costs two products and two differences.
+        scale = b.mul(gamma, inverse)
+        slope = b.mul(b.mul(scale, inverse), b.div(dgamma, count))
+        centred = b.sub(dy, _along(b.div(dbeta, count), x, axis))
+        pull = b.mul(b.sub(x, _along(mean, x, axis)), _along(slope, x, axis))
+        return b.sub(b.mul(centred, _along(scale, x, axis)), pull), dgamma, dbeta
 
 
 def log_softmax(x: Array, axis: int) -> Array:
@@ -241,4 +309,12 @@ class LogSoftmax(SingleOutput):
         return (b.sub(shifted, b.unary("log", total)),)
 
 
-OPS: tuple[Op, ...] = (BatchNorm(), BatchNormTrain(), BatchNormGrad(), Softmax(), LogSoftmax())
+OPS: tuple[Op, ...] = (
+    BatchNorm(),
+    Moments(),
+    BatchNormSums(),
+    BatchNormTrain(),
+    BatchNormGrad(),
+    Softmax(),
+    LogSoftmax(),
+)

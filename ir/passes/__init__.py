@@ -24,6 +24,7 @@ from ir.passes.fuse_elementwise import fuse_elementwise
 from ir.passes.layout import layout
 from ir.passes.simplify import simplify
 from ir.passes.specialize import specialize
+from ir.passes.split_batch_norm import split_batch_norm
 from ir.printer import print_graph
 from ir.verify import VerifyError, verify
 
@@ -40,7 +41,8 @@ def pipeline(phase: int) -> Pipeline:
         ("cse", cse),
         ("fold_batch_norm", fold_batch_norm),
         ("layout", layout),
-        ("simplify_layout", simplify),
+        ("split_batch_norm", split_batch_norm),
+        ("simplify_split", simplify),
         ("fuse_conv", fuse_conv),
         ("fuse_elementwise", fuse_elementwise),
         ("dce", dce),

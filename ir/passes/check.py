@@ -41,7 +41,7 @@ def check_pass(name: str, run: Callable[[Graph], Graph], before: Graph, after: G
     for seed, low in enumerate((-1.0, 0.1)):
         inputs, variables, old = _run_before(before, env, phase, np.random.default_rng(seed), low)
         kept = _inputs_after(before, after, inputs)
-        new = trace(after, kept, variables)
+        new = {**{x.value: a for x, a in variables.items()}, **trace(after, kept, variables)}
         _compare(name, before, after, old, new)
 
 

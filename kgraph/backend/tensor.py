@@ -1,7 +1,8 @@
 """The tensors that users see: a value of the IR with TensorFlow 1's manners.
 
 `Tensor` holds the value and offers operators; `as_value` and `operands` turn what users pass (tensors, numbers, arrays)
-into values. Before it come `static.py` and `indexing.py`, after it the operations in `ops_*.py`.
+into values. Before it come `static.py` and `indexing.py`, after it the operations in `creation.py`,
+`math.py`, `shape.py`, `nn.py`, `random.py` and `control.py`.
 """
 
 from __future__ import annotations
@@ -200,7 +201,7 @@ class Tensor:
 
     def __iter__(self) -> NoReturn:
         raise TypeError(
-            f"{self} cannot be iterated over; take parts by index (x[:, i]) or K.map_fn"
+            f"{self} cannot be iterated over before the model runs; take parts by index, as in x[:, i]"
         )
 
     def __array__(self, *args: Any, **kwargs: Any) -> NoReturn:

@@ -43,7 +43,12 @@ class Variable(Tensor):
 
     @property
     def trainable(self) -> bool:
+        """Whether it is a trained weight; only printed graphs show it."""
         return self.stored.trainable
+
+    @trainable.setter
+    def trainable(self, value: bool) -> None:
+        self.stored.trainable = bool(value)
 
     def read_value(self) -> Tensor:
         """The content as a tensor."""
@@ -146,10 +151,11 @@ def update_sub(x: Variable, decrement: Any) -> Update:
     return Update(x, Increment(x.stored, lambda old: b.sub(old, step)))
 
 
-def moving_average_update(x: Variable, value: Any, momentum: float) -> Update:
+def moving_average_update(x: Variable, value: Any, momentum: Any) -> Update:
     """The update of `x` to `x * momentum + value * (1 - momentum)`; several of one variable apply in order."""
-    new = as_value(value, x.value.type.dtype)
-    return Update(x, Increment(x.stored, lambda old: b.add(b.mul(old, momentum), b.mul(new, 1.0 - momentum))))
+    dtype = x.value.type.dtype
+    new, keep, take = as_value(value, dtype), as_value(momentum, dtype), as_value(1.0 - momentum, dtype)
+    return Update(x, Increment(x.stored, lambda old: b.add(b.mul(old, keep), b.mul(new, take))))
 
 
 def _fitted(x: Variable, new: Value) -> Value:

@@ -102,7 +102,6 @@ class Network(Layer):
         self._input_layers = [x._keras_history[0] for x in self.inputs]
         self._input_coordinates = [(x._keras_history[0], 0, 0) for x in self.inputs]
         masks = [layer._inbound_nodes[node].output_masks[index] for layer, node, index in histories]
-        self._output_mask_cache[(tuple(self.inputs), (None,) * len(self.inputs))] = unpack_singleton(masks)
 
         self._map_layers()
         self.input_names: list[str] = []
@@ -337,9 +336,6 @@ class Network(Layer):
         inputs = to_list(inputs, allow_tuple=True)
         masks = [None] * len(inputs) if mask is None else to_list(mask, allow_tuple=True)
         key = (tuple(inputs), tuple(masks))
-        if key in self._output_mask_cache and key not in self._output_tensor_cache:
-            if all(x is y for x, y in zip(inputs, self.inputs, strict=False)):
-                return unpack_singleton(self.outputs), self._output_mask_cache[key]
         if key not in self._output_tensor_cache:
             self.run_internal_graph(inputs, masks)
         return self._output_tensor_cache[key], self._output_mask_cache[key]
@@ -518,6 +514,8 @@ class Network(Layer):
 
 
 def _shapes(shapes: Any, count: int) -> list[Any]:
-    if isinstance(shapes, list) or (count > 1 and isinstance(shapes, tuple)):
-        return list(shapes) if len(shapes) == count and count > 1 else [unpack_singleton(shapes)] * count
-    return [shapes] * count
+    """One shape per output, from what `compute_output_shape` returned for `count` outputs."""
+    if count > 1:
+        return list(shapes)
+    alone = isinstance(shapes, list) and len(shapes) == 1 and isinstance(shapes[0], (tuple, list))
+    return list(shapes) if alone else [shapes]

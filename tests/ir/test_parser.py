@@ -60,9 +60,8 @@ def test_random_dims_make_the_round_trip(seed: int) -> None:
         if depth == 0 or rng.random() < 0.2:
             return rng.choice([*symbols, rng.randrange(-5, 9)])
         x, y = dim(depth - 1), dim(depth - 1)
-        operations = [lambda: x + y, lambda: x - y, lambda: x * y, lambda: dims.dim_max(x, y), lambda: dims.dim_min(x, y)]
-        operations += [lambda: dims.floordiv(x, y), lambda: dims.mod(x, y)] if y != 0 else []
-        return rng.choice(operations)()
+        operations = [lambda x, y: x + y, lambda x, y: x - y, lambda x, y: x * y, dims.dim_max, dims.dim_min]
+        return rng.choice(operations + [dims.floordiv, dims.mod] * (y != 0))(x, y)
 
     inputs = tuple(Value(tensor("f32", s), None, 0, s.name) for s in symbols)
     g = Graph("g", inputs, (), (), (), (), (), (Check(dim(3), dim(2), "what"),))

@@ -80,7 +80,9 @@ def binary_cases() -> list[Case]:
             cases.append(Case(op, [away_from_zero(*left), away_from_zero(*right)], batch=batch))
     for left, right, batch in PAIRS:
         cases.append(Case("pow", [uniform(0.3, 2, *left), uniform(-2, 2, *right)], batch=batch))
-    cases.append(Case("pow", [np.array([-2, -1, 0, 0, 3], F32), np.array([2, 3, 2, 1, 0], F32)], id="signs", differentiable=(0,)))
+    cases.append(
+        Case("pow", [np.array([-2, -1, 0, 0, 3], F32), np.array([2, 3, 2, 1, 0], F32)], id="signs", differentiable=(0,))
+    )
     for op in ("add", "sub", "mul", "div", "maximum", "minimum", "equal", "not_equal", "less", "greater_equal"):
         cases.append(Case(op, PROPAGATE, id="special", differentiable=()))
     numbers = np.array([-7, -6, -1, 0, 1, 6, 7])
@@ -93,7 +95,11 @@ def binary_cases() -> list[Case]:
     cases.append(Case("floordiv", [np.array([1.0, 1.0], F32), np.array([0.1, 0.2], F32)], id="inexact"))
     cases.append(Case("pow", [np.array([-2, 0, 3, 5], np.int32), np.array([3, 0, 4, 2], np.int32)], id="int32"))
     cases.append(Case("add", [np.array([1, 250], np.uint8), np.array([2, 5], np.uint8)], id="uint8"))
-    cases.append(Case("add", [uniform(-1, 1, 3, 5).astype(np.float16), uniform(-1, 1, 5).astype(np.float16)], id="f16", rtol=1e-3))
+    cases.append(
+        Case(
+            "add", [uniform(-1, 1, 3, 5).astype(np.float16), uniform(-1, 1, 5).astype(np.float16)], id="f16", rtol=1e-3
+        )
+    )
     cases.append(Case("div", [uniform(-1, 1, 3, 5).astype(np.float64), uniform(1, 2, 5).astype(np.float64)], id="f64"))
     p, q = np.array([[True, False]]), np.array([[True], [False]])
     for op in ("logical_and", "logical_or", "logical_xor", "equal", "not_equal"):
@@ -154,7 +160,9 @@ def cast_cases() -> list[Case]:
     from ir import dtypes
 
     return [
-        Case("cast", [a], {"dtype": dtypes.of(to)}, id=f"{a.dtype.name}-{to}-{a.size}", batch=(0,) if a.ndim == 2 else ())
+        Case(
+            "cast", [a], {"dtype": dtypes.of(to)}, id=f"{a.dtype.name}-{to}-{a.size}", batch=(0,) if a.ndim == 2 else ()
+        )
         for a, to in pairs
     ]
 

@@ -45,7 +45,12 @@ CASES: list[Case] = [
         for ta in (False, True)
         for tb in (False, True)
     ),
-    Case("matmul", [np.arange(6, dtype=np.int32).reshape(2, 3), np.arange(-6, 6, dtype=np.int32).reshape(3, 4)], attrs(), id="i32"),
+    Case(
+        "matmul",
+        [np.arange(6, dtype=np.int32).reshape(2, 3), np.arange(-6, 6, dtype=np.int32).reshape(3, 4)],
+        attrs(),
+        id="i32",
+    ),
     Case("matmul", [rng.normal(size=(3, 5)), rng.normal(size=(5, 2))], attrs(), id="f64"),
     Case(
         "matmul",

@@ -22,19 +22,15 @@ def _batch_norm(id: str, shape: tuple[int, ...], axis: int, epsilon: float = 1e-
     x, dy = _data(*shape, scale=2.0), _data(*shape)[::-1]
     mean, variance, gamma, beta = _data(c), _positive(c), _positive(c + 1)[:c], _data(c + 2)[:c]
     attrs: dict[str, Any] = {"axis": axis, "epsilon": epsilon}
-    common = {"id": id, "rtol": 1e-4, "atol": 1e-5}
+    common: dict[str, Any] = {"id": id, "rtol": 1e-4, "atol": 1e-5}
+    finite: dict[str, Any] = {**common, "differentiable": None if x.size else ()}  # statistics of nothing are NaN
     batches = ((0, *(None,) * 4), (0, None, None), (0, 0, *(None,) * 3)) if axis != 0 else ((), (), ())
     return [
         Case("batch_norm", (x, mean, variance, gamma, beta), attrs, batch=batches[0], **common),
-        Case(
-            "batch_norm_train",
-            (x, gamma, beta),
-            attrs,
-            batch=batches[1],
-            differentiable=None if x.size else (),  # statistics of nothing are NaN
-            **common,
-        ),
-        Case("batch_norm_grad", (dy, x, gamma, mean, variance), attrs, batch=batches[2], **common),
+        Case("batch_norm_train", (x, gamma, beta), attrs, batch=batches[1], **finite),
+        Case("batch_norm_grad", (dy, x, gamma, mean, variance), attrs, batch=batches[2], **finite),
+        Case("moments", (x,), {"axis": axis}, batch=batches[0][:1], **finite),
+        Case("batch_norm_sums", (dy, x, mean, variance), attrs, batch=batches[2][:2] + batches[2][3:], **common),
     ]
 
 

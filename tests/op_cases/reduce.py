@@ -54,7 +54,9 @@ def float_cases() -> list[Case]:
         for dtype in (np.int32, np.int64):
             cases.append(Case(op, [whole.astype(dtype)], attrs(1), id=np.dtype(dtype).name))
     for op in ("reduce_max", "reduce_min"):
-        cases.append(Case(op, [np.array([[2, 2, 1], [0, 0, 0], [1, 3, 1]], F32)], attrs(1), id="ties", differentiable=()))
+        cases.append(
+            Case(op, [np.array([[2, 2, 1], [0, 0, 0], [1, 3, 1]], F32)], attrs(1), id="ties", differentiable=())
+        )
     for op in ("reduce_sum", "reduce_mean"):
         cases.append(Case(op, [rng.normal(size=(3, 1031)).astype(F32)], attrs(1), id="long", rtol=1e-4, atol=1e-5))
         cases.append(Case(op, [rng.normal(size=(1031, 3)).astype(F32)], attrs(0), id="tall", rtol=1e-4, atol=1e-5))
@@ -93,7 +95,9 @@ def position_cases() -> list[Case]:
 
 
 def sum_to_cases() -> list[Case]:
-    targets: list[tuple[int, ...]] = [(3, 4, 5), (4, 5), (1, 5), (4, 1), (5,), (1,), (), (3, 1, 5), (1, 4, 1), (1, 1, 1)]
+    targets: list[tuple[int, ...]] = [
+        (3, 4, 5), (4, 5), (1, 5), (4, 1), (5,), (1,), (), (3, 1, 5), (1, 4, 1), (1, 1, 1),
+    ]  # fmt: skip
     cases = [Case("sum_to", [distinct(3, 4, 5)], {"shape": t}, id=str(t)) for t in targets]
     cases += [
         Case("sum_to", [distinct(3, 4, 5)], {"shape": (4, 5)}, id="batch", batch=(0,)),

@@ -1,0 +1,14 @@
+"""What makes a model: layers, their connections, training, files.
+
+Read `base_layer`, `input_layer`, `graph_map`, `network`, `sequential` for topology, `training*` for fitting, and `saving`
+for files. `kgraph.layers` holds the layers, `kgraph.models` what users import.
+"""
+
+from __future__ import annotations
+
+from kgraph.engine.base_layer import InputSpec, Layer
+from kgraph.engine.input_layer import Input, InputLayer
+from kgraph.engine.training import Model
+from kgraph.utils.layer_utils import get_source_inputs
+
+__all__ = ["Input", "InputLayer", "InputSpec", "Layer", "Model", "get_source_inputs"]
