@@ -1,9 +1,10 @@
 """The kernel cache: from a `Kernel` to the address of its C function, compiling it at most once per machine.
 
-Three layers: a dictionary in memory, entries on disk under `$KGRAPH_HOME/cache`, the compiler. An entry is `<key>.py` (the generated
-source with its head comment), `<key>.o` (relocatable object) and `<key>.json` (manifest). Files are written under temporary names and
-renamed, the manifest last; an entry that is incomplete or does not match its checksum is compiled again. Loading needs neither Numba
-nor pickle. Before it come the kernel printers; after it comes `program`, which puts the addresses into a table.
+Three layers: a dictionary in memory, entries on disk under `$KGRAPH_HOME/cache`, the compiler. An entry is `<key>.py`
+(the generated source with its head comment), `<key>.o` (relocatable object) and `<key>.json` (manifest). Files are
+written under temporary names and renamed, the manifest last; an entry that is incomplete or does not match its
+checksum is compiled again. Loading needs neither Numba nor pickle. Before it come the kernel printers; after it comes
+`program`, which puts the addresses into a table.
 """
 
 from __future__ import annotations
@@ -57,7 +58,9 @@ class KernelCache:
         return self._directory
 
     def get(self, kernel: Kernel) -> int:
-        """Address of the C function `void(int64, ...)` that the kernel compiles to. Raises KernelError for a faulty kernel."""
+        """Address of the C function `void(int64, ...)` that the kernel compiles to. Raises KernelError for a faulty
+        kernel.
+        """
         address = self._addresses.get(kernel.key)
         if address is not None:
             return address
@@ -140,7 +143,9 @@ class KernelCache:
 
 
 def _private_directory(wanted: Path) -> Path:
-    """The wanted directory with access for its owner only; a temporary one where it cannot be made or belongs to someone else."""
+    """The wanted directory with access for its owner only; a temporary one where it cannot be made or belongs to
+    someone else.
+    """
     try:
         wanted.mkdir(mode=0o700, parents=True, exist_ok=True)
         if _is_own(os.lstat(wanted)) and os.access(wanted, os.W_OK | os.X_OK):
@@ -155,7 +160,9 @@ def _private_directory(wanted: Path) -> Path:
 
 
 def _is_own(info: os.stat_result) -> bool:
-    """Whether a file or directory belongs to this user; symbolic links never do. (Windows keeps files apart by itself.)"""
+    """Whether a file or directory belongs to this user; symbolic links never do. (Windows keeps files apart by
+    itself.)
+    """
     return not stat.S_ISLNK(info.st_mode) and (not hasattr(os, "getuid") or info.st_uid == os.getuid())
 
 

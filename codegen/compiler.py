@@ -1,8 +1,9 @@
 """Kernel text to machine code: Numba types and lowers it, LLVM optimises it here, the result is a relocatable object.
 
-Imported only on a cache miss (`codegen/cache.py`), because Numba takes a fraction of a second to import. Of Numba only the front end is
-used: its module of LLVM instructions is caught before Numba would optimise and load it, gets the marks of `postprocess`, and goes once
-through LLVM's O3 pipeline for this CPU. The object refers to no Numba symbol; loading it takes llvmlite alone.
+Imported only on a cache miss (`codegen/cache.py`), because Numba takes a fraction of a second to import. Of Numba
+only the front end is used: its module of LLVM instructions is caught before Numba would optimise and load it, gets
+the marks of `postprocess`, and goes once through LLVM's O3 pipeline for this CPU. The object refers to no Numba
+symbol; loading it takes llvmlite alone.
 """
 
 from __future__ import annotations
@@ -21,15 +22,15 @@ from numba.core import compiler, errors, types
 from numba.core.codegen import JITCodeLibrary
 from numba.core.compiler_lock import global_compiler_lock
 from numba.core.registry import cpu_target
+from numba.core.typed_passes import IRLegalization, NativeLowering, NopythonTypeInference, PreLowerStripPhis
 from numba.core.untyped_passes import (
+    DeadBranchPrune,
     FixupArgs,
     IRProcessing,
     ReconstructSSA,
     RewriteSemanticConstants,
-    DeadBranchPrune,
     TranslateByteCode,
 )
-from numba.core.typed_passes import IRLegalization, NativeLowering, NopythonTypeInference, PreLowerStripPhis
 
 from codegen import postprocess
 from codegen.cpu import intrinsics, scalar
@@ -39,7 +40,9 @@ from codegen.source import FACTORIES, Kernel, KernelError
 
 @dataclass(frozen=True)
 class Compiled:
-    """A relocatable object, the name of its C function, the external symbols it needs, and how long it took to make (seconds)."""
+    """A relocatable object, the name of its C function, the external symbols it needs, and how long it took to make
+    (seconds).
+    """
 
     object: bytes
     symbol: str
@@ -51,19 +54,23 @@ def compile_kernel(kernel: Kernel) -> Compiled:
     """Compiles a kernel for this CPU. Raises KernelError, which names the kernel, for any mistake in it."""
     start = time.perf_counter()
     with global_compiler_lock:
-        module = optimise(lower(kernel))
-        code = target_machine().emit_object(module)
+        machine = target_machine()
+        module = optimise(lower(kernel), machine)
+        code = machine.emit_object(module)
     undefined = undefined_symbols(code, module)
     foreign = [name for name in undefined if not is_library_function(name)]
     if foreign:
-        raise _error(kernel, f"it calls {', '.join(foreign)}: kernels may only use what works on plain memory and numbers")
+        raise _error(
+            kernel, f"it calls {', '.join(foreign)}: kernels may only use what works on plain memory and numbers"
+        )
     return Compiled(code, kernel.symbol, undefined, time.perf_counter() - start)
 
 
-def assembly(kernel: Kernel) -> str:
-    """Machine code of a kernel as text, to look at or to test how it vectorised."""
+def assembly(kernel: Kernel, cpu: str = "", features: str = "") -> str:
+    """Machine code of a kernel as text, for this CPU or another, to look at or to test how it vectorised."""
     with global_compiler_lock:
-        return str(target_machine().emit_assembly(optimise(lower(kernel))))
+        machine = target_machine(cpu, features)
+        return str(machine.emit_assembly(optimise(lower(kernel), machine)))
 
 
 def lower(kernel: Kernel) -> binding.ModuleRef:
@@ -73,11 +80,20 @@ def lower(kernel: Kernel) -> binding.ModuleRef:
     arguments = (types.int64,) * kernel.params
     try:
         result = compiler.compile_extra(
-            cpu_target.typing_context, cpu_target.target_context, function, arguments, types.none, _flags(), {},
-            library=library, pipeline_class=_FrontEnd,
-        )  # fmt: skip
+            cpu_target.typing_context,
+            cpu_target.target_context,
+            function,
+            arguments,
+            types.none,
+            _flags(),
+            {},
+            library=library,
+            pipeline_class=_FrontEnd,
+        )
     except errors.NumbaError as error:
         raise _error(kernel, _reason(kernel, error)) from None
+    except Exception as error:  # Numba's lowering also fails in other ways
+        raise _error(kernel, f"{type(error).__name__}: {error}") from error
     module = library.module
     _check_promotion(kernel, module)
     postprocess.mark_parallel_loops(module)
@@ -93,7 +109,9 @@ def _python_function(kernel: Kernel) -> Callable[..., None]:
     namespace |= scalar.NAMESPACE
     for name, (factory, *arguments) in kernel.namespace:
         if factory not in FACTORIES:
-            raise _error(kernel, f"{name!r} is to be made by the unknown factory {factory!r} (known: {', '.join(FACTORIES)})")
+            raise _error(
+                kernel, f"{name!r} is to be made by the unknown factory {factory!r} (known: {', '.join(FACTORIES)})"
+            )
         module, _, attribute = FACTORIES[str(factory)].partition(":")
         namespace[name] = getattr(importlib.import_module(module), attribute)(*arguments)
     try:
@@ -124,8 +142,18 @@ class _FrontEnd(compiler.CompilerBase):  # type: ignore[misc]
 
     def define_pipelines(self) -> list[Any]:
         manager = compiler.PassManager("kernel")
-        for step in (TranslateByteCode, FixupArgs, IRProcessing, RewriteSemanticConstants, DeadBranchPrune, ReconstructSSA,
-                     NopythonTypeInference, PreLowerStripPhis, IRLegalization, NativeLowering):  # fmt: skip
+        for step in (
+            TranslateByteCode,
+            FixupArgs,
+            IRProcessing,
+            RewriteSemanticConstants,
+            DeadBranchPrune,
+            ReconstructSSA,
+            NopythonTypeInference,
+            PreLowerStripPhis,
+            IRLegalization,
+            NativeLowering,
+        ):
             manager.add_pass(step, step.__name__)
         manager.finalize()
         return [manager]
@@ -154,7 +182,9 @@ class _CaughtLibrary(JITCodeLibrary):  # type: ignore[misc]
 
 
 def _check_promotion(kernel: Kernel, module: ir.Module) -> None:
-    """Refuses a float32 that became a float64 by itself: Numba promotes `x * 2.0`, which is slow and not what was meant."""
+    """Refuses a float32 that became a float64 by itself: Numba promotes `x * 2.0`, which is slow and not what was
+    meant.
+    """
     if "f64" in kernel.source:
         return
     for function in module.functions:
@@ -162,7 +192,10 @@ def _check_promotion(kernel: Kernel, module: ir.Module) -> None:
             for instruction in block.instructions:
                 promoted = getattr(instruction, "opname", "") == "fpext" and isinstance(instruction.type, ir.DoubleType)
                 if promoted and not getattr(instruction, "deliberate", False):
-                    raise _error(kernel, "a float32 met an int64 or a float64 literal and became float64; write f32(...) around it")
+                    raise _error(
+                        kernel,
+                        "a float32 met an int64 or a float64 literal and became float64; write f32(...) around it",
+                    )
 
 
 def _add_entry(module: ir.Module, name: str, kernel: Kernel) -> None:
@@ -180,9 +213,8 @@ def _add_entry(module: ir.Module, name: str, kernel: Kernel) -> None:
     builder.ret_void()
 
 
-def optimise(module: binding.ModuleRef) -> binding.ModuleRef:
-    """Runs LLVM's O3 pipeline over the module, in place."""
-    machine = target_machine()
+def optimise(module: binding.ModuleRef, machine: binding.TargetMachine) -> binding.ModuleRef:
+    """Runs LLVM's O3 pipeline for a machine over the module, in place."""
     module.verify()
     module.data_layout = str(machine.target_data)
     options = binding.create_pipeline_tuning_options(speed_level=3)
@@ -196,8 +228,9 @@ def optimise(module: binding.ModuleRef) -> binding.ModuleRef:
 
 
 _LIBRARY_FUNCTIONS = frozenset(
-    """exp exp2 exp10 expm1 log log2 log10 log1p pow sqrt cbrt sin cos tan asin acos atan atan2 sinh cosh tanh asinh acosh atanh erf erfc
-    tgamma lgamma fmod floor ceil trunc rint round roundeven nearbyint fma ldexp hypot copysign fmin fmax""".split()
+    """exp exp2 exp10 expm1 log log2 log10 log1p pow sqrt cbrt sin cos tan asin acos atan atan2 sinh cosh tanh asinh
+    acosh atanh erf erfc tgamma lgamma fmod floor ceil trunc rint round roundeven nearbyint fma ldexp hypot copysign
+    fmin fmax""".split()
 )
 _MEMORY_FUNCTIONS = frozenset({"memcpy", "memmove", "memset", "bzero"})
 _COMPILER_RUNTIME = re.compile(r"__(trunc|extend)[sdhtx]f[sdhtx]f2|__u?(div|mod|mul)[sdt]i[34]|__gnu_[fh]2[hf]_ieee")
@@ -211,7 +244,9 @@ def is_library_function(name: str) -> bool:
 
 
 def undefined_symbols(code: bytes, module: binding.ModuleRef) -> tuple[str, ...]:
-    """Names that an object expects others to define: from its symbol table where it is a 64-bit ELF file, else from the module."""
+    """Names that an object expects others to define: from its symbol table where it is a 64-bit ELF file, else from
+    the module.
+    """
     if code[:6] != b"\x7fELF\x02\x01":
         names = {f.name for f in module.functions if f.is_declaration and not f.name.startswith("llvm.")}
         return tuple(sorted(names))
@@ -231,13 +266,16 @@ def undefined_symbols(code: bytes, module: binding.ModuleRef) -> tuple[str, ...]
 
 
 def _reason(kernel: Kernel, error: Exception) -> str:
-    """Numba's message in short: the words of an intrinsic that refused its arguments, or the first lines, and where it was."""
+    """Numba's message in short: the words of an intrinsic that refused its arguments, or the first lines, and where
+    it was.
+    """
     text = re.sub(r"\x1b\[[0-9;]*m", "", str(error))
     refusal = re.search(r"TypingError: (.*)", text)
     if refusal:
         reason = refusal.group(1)
     else:
-        lines = [line.rstrip() for line in text.splitlines() if line.strip() and not line.startswith("Failed in ")]
+        noise = ("Failed in ", "During: ", "File ", "<source missing")
+        lines = [line.rstrip() for line in text.splitlines() if line.strip() and not line.startswith(noise)]
         reason = "\n".join(lines[:12])
     place = re.search(r"<kernel .*?> ?\((\d+)\)", text)
     if place:
@@ -248,5 +286,3 @@ def _reason(kernel: Kernel, error: Exception) -> str:
 
 def _error(kernel: Kernel, reason: str) -> KernelError:
     return KernelError(f"kernel {kernel.name!r} cannot be compiled: {reason}\n\n{kernel.text()}")
-
-

@@ -1,7 +1,7 @@
 """Machine code into this process: relocatable objects through LLVM's run-time linker, with llvmlite alone.
 
-Before it comes `compiler` (makes objects) or a file of `cache`; after it come the driver and whoever calls the addresses. Loaded code is
-never unloaded: programs hold bare addresses of it.
+Before it comes `compiler` (makes objects) or a file of `cache`; after it come the driver and whoever calls the
+addresses. Loaded code is never unloaded: programs hold bare addresses of it.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ _addresses: dict[str, int] = {}  # symbols are hashes of what they do, so a symb
 def load_object(code: bytes, symbol: str, undefined: tuple[str, ...] = ()) -> int:
     """Loads a relocatable object and returns the address of its function `symbol`.
 
-    `undefined` lists the external names it needs; each must exist in this process, because LLVM ends the process when one does not.
-    Raises KernelError for a missing name or an object without the symbol.
+    `undefined` lists the external names it needs; each must exist in this process, because LLVM ends the process when
+    one does not. Raises KernelError for a missing name or an object without the symbol.
     """
     with _lock:
         address = _addresses.get(symbol)
@@ -48,7 +48,7 @@ def _load(code: bytes, symbol: str, undefined: tuple[str, ...]) -> int:
     return address
 
 
-@functools.lru_cache(maxsize=None)
+@functools.cache
 def _engine() -> Any:
     from llvmlite import binding
 
@@ -59,7 +59,9 @@ def _engine() -> Any:
 
 
 def target_machine(cpu: str = "", features: str = "") -> Any:
-    """LLVM's target machine for run-time code, by default for this CPU. Each user needs one of its own: an engine takes it over."""
+    """LLVM's target machine for run-time code, by default for this CPU. Each user needs one of its own: an engine
+    takes it over.
+    """
     from llvmlite import binding
 
     binding.initialize_native_target()
@@ -67,7 +69,9 @@ def target_machine(cpu: str = "", features: str = "") -> Any:
     if not cpu:
         cpu, features = host_cpu()
     target = binding.Target.from_triple(binding.get_process_triple())
-    relocation = "static" if target.name.startswith("x86") else "default"  # position-independent code would want a global offset table
+    relocation = (
+        "static" if target.name.startswith("x86") else "default"
+    )  # position-independent code would want a global offset table
     return target.create_target_machine(
         cpu=cpu, features=features, opt=3, reloc=relocation, codemodel="jitdefault", jit=True
     )

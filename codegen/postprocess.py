@@ -1,9 +1,10 @@
-"""What is done to Numba's LLVM module before LLVM optimises it: parallel loops are marked, float instructions get their flags.
+"""What is done to Numba's LLVM module before LLVM optimises it: parallel loops are marked, float instructions get
+their flags.
 
-Numba writes loops without metadata. Without it LLVM guards a vector loop by comparing every pair of pointers, gives up above a few
-pointers, and takes the scalar path when an output is an input. Accesses written with `load` and `store` (`codegen/cpu/intrinsics.py`)
-therefore belong to an access group, and every innermost loop that contains one says that the group's accesses are parallel. LLVM uses
-that only where all accesses of the loop belong to the group.
+Numba writes loops without metadata. Without it LLVM guards a vector loop by comparing every pair of pointers, gives
+up above a few pointers, and takes the scalar path when an output is an input. Accesses written with `load` and
+`store` (`codegen/cpu/intrinsics.py`) therefore belong to an access group, and every innermost loop that contains one
+says that the group's accesses are parallel. LLVM uses that only where all accesses of the loop belong to the group.
 """
 
 from __future__ import annotations
@@ -78,7 +79,7 @@ def _is_parallel(instruction: Any) -> bool:
 
 
 def natural_loops(function: ir.Function) -> dict[Any, tuple[list[Any], set[Any]]]:
-    """Loops of a reducible control-flow graph: header block -> (blocks that jump back to it, all blocks of the loop)."""
+    """Loops of a reducible control-flow graph: header -> (blocks that jump back to it, all blocks of the loop)."""
     successors = {block: _successors(block) for block in function.blocks}
     back_edges = _back_edges(function.blocks[0], successors)
     predecessors: dict[Any, list[Any]] = {block: [] for block in function.blocks}

@@ -1,14 +1,11 @@
-"""The names that scalar expressions are written with, and how an expression becomes text for values of one dtype.
+"""The names that scalar expressions are written with, the same on every target.
 
-Elementwise ops of `ir` carry expressions over `{0}`, `{1}`, ... ("maximum({0}, 0)"); the printers of every target fill them in with
-`bind`. `codegen/cpu/scalar.py` says what each name does on the CPU. float16 is computed in float32.
+Elementwise ops of `ir` carry expressions over `{0}`, `{1}`, ... ("maximum({0}, 0)"), which `expression` makes into
+text. `codegen/cpu/scalar.py` says what each name does on the CPU.
 """
 
 from __future__ import annotations
 
-import ast
-import functools
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 COMPUTED_IN = {"f16": "f32"}
@@ -17,10 +14,11 @@ COMPUTED_IN = {"f16": "f32"}
 
 @dataclass(frozen=True)
 class Function:
-    """One name: number of arguments, the kinds of dtypes it takes ('f' float, 'i' signed, 'u' unsigned, 'b' bool), what it gives.
+    """One name: number of arguments, the kinds of dtypes it takes ('f' float, 'i' signed, 'u' unsigned, 'b' bool),
+    what it gives.
 
-    All arguments have one dtype, which is also the result's, except that integers of different size may meet, that `where`'s first
-    argument is a bool, and that `boolean` results are bools.
+    All arguments have one dtype, which is also the result's, except that integers of different size may meet, that
+    `where`'s first argument is a bool, and that `boolean` results are bools.
     """
 
     arity: int
@@ -55,47 +53,6 @@ FUNCTIONS: dict[str, Function] = {
     "fma": Function(3, "f", "x * y + z, rounded once"),
     "where": Function(3, "fiub", "y where x holds, else z; both are computed"),
 }
-"""Every function name that a scalar expression may use. Operators are Python's; `cast_<dtype>(x)` converts by value."""
-
-
-def bind(expression: str, operands: Sequence[str], dtype: str) -> str:
-    """Text of an expression with `{0}`, `{1}`, ... replaced by the operands' texts and its number literals made values of `dtype`.
-
-    `dtype` is a short name ("f32"). A bare literal would make Numba compute in float64. Raises ValueError for an unknown name.
-    """
-    names = [f"operand_{i}" for i in range(len(operands))]
-    bound = _bind(expression.format(*names), COMPUTED_IN.get(dtype, dtype))
-    for name, operand in reversed(list(zip(names, operands, strict=True))):
-        bound = bound.replace(name, operand if operand.isidentifier() else f"({operand})")
-    return bound
-
-
-@functools.lru_cache(maxsize=None)
-def _bind(expression: str, dtype: str) -> str:
-    tree = ast.parse(expression, mode="eval")
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and not is_function(node.func.id):
-            raise ValueError(f"scalar expression {expression!r} uses the unknown function {node.func.id!r}")
-    return ast.unparse(_TypedLiterals(dtype).visit(tree))
-
-
-def is_function(name: str) -> bool:
-    return name in FUNCTIONS or name.startswith("cast_")
-
-
-class _TypedLiterals(ast.NodeTransformer):
-    """Wraps number literals in the conversion to a dtype: `2` becomes `f32(2)`; `-2` stays one literal."""
-
-    def __init__(self, dtype: str) -> None:
-        self.dtype = "boolean" if dtype == "bool" else dtype
-
-    def visit_UnaryOp(self, node: ast.UnaryOp) -> ast.AST:
-        if isinstance(node.op, ast.USub) and isinstance(node.operand, ast.Constant):
-            return self._wrap(node)
-        return self.generic_visit(node)
-
-    def visit_Constant(self, node: ast.Constant) -> ast.AST:
-        return node if isinstance(node.value, bool) else self._wrap(node)
-
-    def _wrap(self, node: ast.expr) -> ast.AST:
-        return ast.Call(ast.Name(self.dtype, ast.Load()), [node], [])
+"""Every function name that a scalar expression may use. Operators are Python's; `cast_<dtype>(x)` converts by value.
+Number literals must be converted so (`cast_f32(2)`): a bare one would make Numba compute in float64.
+"""

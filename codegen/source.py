@@ -1,7 +1,7 @@
 """What a kernel is before it is compiled: Python text, a few options, and the key that names its compiled form.
 
-Before it come the kernel printers of a target (`codegen/cpu/elementwise.py`, ...), which make `Kernel`s; after it come `cache` (finds
-or makes the compiled form) and `compiler` (makes it). Nothing here imports Numba.
+Before it come the kernel printers of a target (`codegen/cpu/elementwise.py`, ...), which make `Kernel`s; after it
+come `cache` (finds or makes the compiled form) and `compiler` (makes it). Nothing here imports Numba.
 """
 
 from __future__ import annotations
@@ -16,14 +16,27 @@ from pathlib import Path
 Spec = tuple["str | int | float | bool", ...]
 
 PARAMS = ("args", "lo", "hi", "worker")
-"""Parameters of an ordinary kernel: address of its row of 64-bit slots, first tile, end of tiles, number of the thread."""
+"""Parameters of an ordinary kernel: address of its row of 64-bit slots, first tile, end of tiles, number of the
+thread.
+"""
 
 FACTORIES: dict[str, str] = {
     "microkernel": "codegen.cpu.microkernel:build",
 }
-"""Who builds the objects that `Kernel.namespace` binds: the first item of a spec names a row, the others are passed to the function."""
+"""Who builds the objects that `Kernel.namespace` binds: the first item of a spec names a row, the others are passed
+to the function.
+"""
 
-_GENERATOR_FILES = ("source.py", "compiler.py", "postprocess.py", "loader.py", "cpu/emit.py", "cpu/intrinsics.py", "cpu/scalar.py", "cpu/vmath.py")
+_GENERATOR_FILES = (
+    "source.py",
+    "compiler.py",
+    "postprocess.py",
+    "loader.py",
+    "cpu/emit.py",
+    "cpu/intrinsics.py",
+    "cpu/scalar.py",
+    "cpu/vmath.py",
+)
 _GENERATOR_VERSION = "1"
 
 
@@ -35,11 +48,12 @@ class KernelError(Exception):
 class Kernel:
     """A function to compile: `def kernel(args, lo, hi, worker)` and what it may use.
 
-    `source` uses only the kernel namespace (`codegen/cpu/intrinsics.py`, `codegen/cpu/vmath.py`) and the names that `namespace` binds:
-    pairs of a name and a spec `(factory, *arguments)`, where `factory` is a row of `FACTORIES`. All `params` parameters are int64 and
-    nothing is returned. `fastmath` lets LLVM reorder sums (so that they vectorise; the order depends on sizes alone); it never assumes
-    that NaN or infinity do not occur. `name` and `comment` (the IR lines and layers it implements) are for people: they are no part of
-    the key, so equal kernels of different layers are compiled once.
+    `source` uses only the kernel namespace (`codegen/cpu/intrinsics.py`, `codegen/cpu/vmath.py`) and the names that
+    `namespace` binds: pairs of a name and a spec `(factory, *arguments)`, where `factory` is a row of `FACTORIES`.
+    All `params` parameters are int64 and nothing is returned. `fastmath` lets LLVM reorder sums (so that they
+    vectorise; the order depends on sizes alone); it never assumes that NaN or infinity do not occur. `name` and
+    `comment` (the IR lines and layers it implements) are for people: they are no part of the key, so equal kernels of
+    different layers are compiled once.
     """
 
     name: str = field(compare=False)
@@ -51,7 +65,9 @@ class Kernel:
 
     @functools.cached_property
     def key(self) -> str:
-        """Hash of everything the machine code depends on: this kernel, the generator, the compilers and the CPU (64 hex digits)."""
+        """Hash of everything the machine code depends on: this kernel, the generator, the compilers and the CPU (64
+        hex digits).
+        """
         parts = (fingerprint(), self.source, repr(self.namespace), str(self.params), str(self.fastmath))
         return hashlib.sha256("\0".join(parts).encode()).hexdigest()
 
@@ -69,7 +85,7 @@ class Kernel:
         return "".join(f"# {line}".rstrip() + "\n" for line in head) + self.source.rstrip() + "\n"
 
 
-@functools.lru_cache(maxsize=None)
+@functools.cache
 def generator_version() -> str:
     """Hash of the files that turn a kernel's text into machine code; changes whenever one of them does."""
     here = Path(__file__).parent
@@ -84,9 +100,11 @@ def generator_version() -> str:
     return digest.hexdigest()[:16]
 
 
-@functools.lru_cache(maxsize=None)
+@functools.cache
 def host_cpu() -> tuple[str, str]:
-    """LLVM's name of this CPU and its feature string (`+avx2,-sse4a,...`), with 512-bit vectors preferred where they exist."""
+    """LLVM's name of this CPU and its feature string (`+avx2,-sse4a,...`), with 512-bit vectors preferred where they
+    exist.
+    """
     from llvmlite import binding
 
     features = dict(binding.get_host_cpu_features())
@@ -96,7 +114,7 @@ def host_cpu() -> tuple[str, str]:
     return binding.get_host_cpu_name(), flat
 
 
-@functools.lru_cache(maxsize=None)
+@functools.cache
 def fingerprint() -> str:
     """What machine code depends on besides a kernel's own text, as one line of `name=value` items."""
     cpu, features = host_cpu()
@@ -104,9 +122,11 @@ def fingerprint() -> str:
     return " ".join([f"generator={generator_version()}", *versions, f"cpu={cpu}", f"features={features}"])
 
 
-@functools.lru_cache(maxsize=None)
+@functools.cache
 def package_version(name: str) -> str:
-    """Version of an installed package, read from its version file: importing it, or package metadata, would take too long."""
+    """Version of an installed package, read from its version file: importing it, or package metadata, would take too
+    long.
+    """
     spec = importlib.util.find_spec(name)
     if spec is None or not spec.origin:
         return "none"

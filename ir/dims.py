@@ -106,7 +106,7 @@ class _Opaque:
         return hash(self.key)
 
 
-Atom = Union[SymDim, _Opaque]
+Atom = SymDim | _Opaque
 _Poly = dict[_Term, int]
 
 
@@ -223,14 +223,18 @@ def floordiv(a: Dim, b: Dim) -> Dim:
     if exact is not None:
         return exact
     if isinstance(b, int):
+        if b < 0:
+            a, b = _from_poly(_scale(_poly(a), -1)), -b
         p = _poly(a)
         whole = _from_poly({t: c // b for t, c in p.items()})
         rest = _from_poly({t: c % b for t, c in p.items()})
         if isinstance(rest, int):  # 0 <= rest < b adds nothing
             return whole
-        nested = _single_opaque(rest, "//")
-        if nested is not None and isinstance(nested.b, int):  # (x // m) // n is x // (m * n)
-            return _add_dims(whole, floordiv(nested.a, nested.b * b))
+        nested = _nested_division(rest)
+        if nested is not None:  # (x // m + p) // n is (x + p * m) // (m * n)
+            opaque, others = nested
+            return _add_dims(whole, floordiv(_add_dims(opaque.a, others * opaque.b), opaque.b * b))
+        rest, b = _reduce_fraction(rest, b)
         return _add_dims(whole, DimExpr((((_Opaque("//", rest, b),), 1),)))
     return DimExpr((((_Opaque("//", a, b),), 1),))
 
@@ -239,12 +243,26 @@ def _add_dims(a: Dim, b: Dim) -> Dim:
     return _from_poly(_add(_poly(a), _poly(b)))
 
 
-def _single_opaque(d: Dim, op: str) -> _Opaque | None:
-    if isinstance(d, DimExpr) and len(d.terms) == 1:
-        term, c = d.terms[0]
-        if c == 1 and len(term) == 1 and isinstance(term[0], _Opaque) and term[0].op == op:
-            return term[0]
-    return None
+def _nested_division(d: Dim) -> tuple[_Opaque, Dim] | None:
+    """`d` as `x // m + p`: the division by a known number, and `p`; None unless there is exactly one such term."""
+    divisions = []
+    for term, c in _poly(d).items():
+        if c == 1 and len(term) == 1 and isinstance(term[0], _Opaque):
+            if term[0].op == "//" and isinstance(term[0].b, int):
+                divisions.append(term)
+    if len(divisions) != 1:
+        return None
+    (term,) = divisions
+    opaque = term[0]
+    assert isinstance(opaque, _Opaque)
+    return opaque, _from_poly(_add(_poly(d), {term: -1}))
+
+
+def _reduce_fraction(a: Dim, b: int) -> tuple[Dim, int]:
+    """`floor(a / b)` in lowest terms: `(2*B + 3) // 4` is `(B + 1) // 2`."""
+    p = _poly(a)
+    shared = math.gcd(b, *(c for t, c in p.items() if t))
+    return _from_poly({t: c // shared for t, c in p.items()}), b // shared
 
 
 def mod(a: Dim, b: Dim) -> Dim:
@@ -357,11 +375,9 @@ def _format_atom(a: Atom) -> str:
 
 
 def format_dim(d: Dim) -> str:
-    """Text of a dim, valid Python over the symbols' names: `(H - 3)//2 + 1`."""
+    """Text of a dim, valid Python over the symbols' names: `((H + 1)//2) - 1`."""
     if not isinstance(d, DimExpr):
         return str(d)
-    if len(d.terms) == 1 and d.terms[0][1] == 1 and len(d.terms[0][0]) == 1:
-        return _format_atom(d.terms[0][0][0])
     text = ""
     for term, c in d.terms:
         body = "*".join(_format_atom(a) for a in term)
@@ -383,8 +399,9 @@ def parse_dim(text: str, lookup: Callable[[str], SymDim]) -> Dim:
             return -go(n.operand)
         if isinstance(n, ast.BinOp) and type(n.op) in _AST_OPS:
             return _AST_OPS[type(n.op)](go(n.left), go(n.right))
-        if isinstance(n, ast.Call) and isinstance(n.func, ast.Name) and n.func.id in ("max", "min") and len(n.args) == 2:
-            return _APPLY[n.func.id](go(n.args[0]), go(n.args[1]))
+        if isinstance(n, ast.Call) and isinstance(n.func, ast.Name) and n.func.id in ("max", "min"):
+            if len(n.args) == 2:
+                return _APPLY[n.func.id](go(n.args[0]), go(n.args[1]))
         raise ValueError(f"not a dim: {text!r}")
 
     _AST_OPS: dict[type, Callable[[Dim, Dim], Dim]] = {

@@ -1,4 +1,6 @@
-"""Shared by all tests: one thread for numpy, one kernel cache per session (so that a kernel compiles once) away from the user's own."""
+"""Shared by all tests: one thread for numpy, one kernel cache per session (so that a kernel compiles once) away from
+the user's own.
+"""
 
 from __future__ import annotations
 

@@ -7,5 +7,7 @@ from collections.abc import Callable
 
 
 def c_function(address: int, params: int = 4) -> Callable[..., None]:
-    """The C function `void(int64, ...)` at an address, callable with `params` integers; it runs without the interpreter lock."""
+    """The C function `void(int64, ...)` at an address, callable with `params` integers; it runs without the
+    interpreter lock.
+    """
     return ctypes.CFUNCTYPE(None, *[ctypes.c_int64] * params)(address)

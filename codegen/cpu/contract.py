@@ -2,24 +2,26 @@
 
     C[i, j] = sum over k of A[row(i) + step(k)] * B[place(k) + j * column]      (and, per tile, an epilogue)
 
-`row`, `step`, `place` and the place of row i of C are `Digits`: i or k is split into up to three digits (an image, a line and a pixel; a
-kernel row, a kernel column and a channel), each with a stride. A matmul has one digit; an implicit-GEMM convolution three. Before it come
-`matmul.py` and `conv.py`, which describe their operands with a `Contraction`; below it are the micro-kernels (`microkernel.py`), called
-by address, so that this text is compiled once per element type, whatever the sizes and the epilogue.
+`row`, `step`, `place` and the place of row i of C are `Digits`: i or k is split into up to three digits (an image, a
+line and a pixel; a kernel row, a kernel column and a channel), each with a stride. A matmul has one digit; an
+implicit-GEMM convolution three. Before it come `matmul.py` and `conv.py`, which describe their operands with a
+`Contraction`; below it are the micro-kernels (`microkernel.py`), called by address, so that this text is compiled once
+per element type, whatever the sizes and the epilogue.
 
-A tile is some rows by one panel (at most `widest` vectors) of columns by all of k, or by one part of k where the sum is split: then parts
-go to a workspace and a second launch adds them in order. All block sizes depend on sizes alone, so sums do, too.
+A tile is some rows by one panel (at most `widest` vectors) of columns by all of k, or by one part of k where the sum is
+split: then parts go to a workspace and a second launch adds them in order. All block sizes depend on sizes alone, so
+sums do, too.
 """
 
 from __future__ import annotations
 
 import functools
 from dataclasses import dataclass
-from typing import Optional
 
 from codegen.cpu.epilogue import Epilogue
 from codegen.cpu.features import MAX_ROWS, Vectors, host_vectors
 from codegen.cpu.microkernel import multiply_kernel, transpose_kernel
+from codegen.cpu.tiling import Blocks, splits_of
 from codegen.launch import Buffer, Choose, Entry, Launch, LowerContext, Read, Size, Slot, Write
 from codegen.source import Kernel
 from ir import dims
@@ -70,7 +72,7 @@ def merged(digits: Digits, *of: Triple) -> tuple[Triple, list[Triple]]:
 
 @dataclass(frozen=True)
 class Operand:
-    """A buffer and the strides (elements) of the digits of an index; `offset` is the element where the first one stands."""
+    """A buffer and the element of it where the first one stands."""
 
     buffer: Buffer
     offset: Dim = 0
@@ -87,12 +89,13 @@ class Batch:
 
 @dataclass(frozen=True)
 class Contraction:
-    """What to compute; see the module. Strides are in elements. `c` is dense along columns and holds batches one after the other."""
+    """What to compute; see the module. Strides are in elements. `c` is dense along columns and holds batches one
+    after the other."""
 
     dtype: DType
     a: Operand
     b: Operand
-    c: Buffer
+    c: Operand
     rows: Digits
     columns: Dim
     depth: Digits
@@ -103,76 +106,8 @@ class Contraction:
     c_rows: Triple
     batches: tuple[Batch, ...] = ()
     c_batch: Dim = 0
-    epilogue: Optional[Epilogue] = None
+    epilogue: Epilogue | None = None
     origin: tuple[str, ...] = ()
-    comment: str = ""
-
-
-# Block sizes: pure functions of sizes.
-
-_TILES = 32  # tiles to aim for, so that threads share the work evenly
-_LEAST_WORK = 2_000_000  # multiply-adds that a tile should have where there are several
-_MOST_ROWS = 384
-_MOST_DEPTH = 512
-_SPLIT_DEPTH = 2048  # least part of a split sum
-_MOST_SPLITS = 16
-
-
-def block_depth(depth: int) -> int:
-    """Steps of k done at once: the panel of B that they need stays in cache."""
-    blocks = max(1, -(-depth // _MOST_DEPTH))
-    return max(1, -(-depth // blocks))
-
-
-def block_rows(rows: int, panels: int, depth: int, columns: int, multiple: int) -> int:
-    """Rows of a tile: a multiple of the micro-kernel's, even over the blocks; `panels` counts the tiles of one block of rows."""
-    enough = max(-(-rows * panels // _TILES), _LEAST_WORK // max(1, depth * columns))
-    most = min(max(enough, multiple), _MOST_ROWS)
-    blocks = max(1, -(-rows // most))
-    return max(1, -(-(-(-rows // blocks)) // multiple)) * multiple
-
-
-def splits_of(rows: Dim, columns: Dim, depth: Dim, batches: int) -> Dim:
-    """Into how many parts the sum is split: only small results of known size are, since parts need memory."""
-    if batches or not (isinstance(rows, int) and isinstance(columns, int)):
-        return 1
-    others = max(1, -(-rows // 96) * -(-columns // 64))
-    if others > _MOST_SPLITS // 2:
-        return 1
-    return dims.dim_max(1, dims.dim_min(_MOST_SPLITS // others, dims.floordiv(depth, _SPLIT_DEPTH)))
-
-
-@dataclass(frozen=True)
-class _Blocks:
-    """The block sizes of one contraction as functions of (rows, columns, depth, batches, splits)."""
-
-    width: int
-    multiple: int
-    itemsize: int
-
-    def panels(self, columns: int) -> int:
-        return -(-columns // self.width)
-
-    def depth(self, rows: int, columns: int, depth: int, batches: int, splits: int) -> int:
-        return block_depth(self.part(rows, columns, depth, batches, splits))
-
-    def part(self, rows: int, columns: int, depth: int, batches: int, splits: int) -> int:
-        return -(-depth // max(1, splits))
-
-    def rows(self, rows: int, columns: int, depth: int, batches: int, splits: int) -> int:
-        part = self.part(rows, columns, depth, batches, splits)
-        panels = self.panels(columns) * batches * splits
-        return block_rows(rows, panels, part, min(columns, self.width), self.multiple)
-
-    def tiles(self, rows: int, columns: int, depth: int, batches: int, splits: int) -> int:
-        block = self.rows(rows, columns, depth, batches, splits)
-        return -(-rows // block) * self.panels(columns) * batches * splits
-
-    def scratch(self, rows: int, columns: int, depth: int, batches: int, splits: int) -> int:
-        """Bytes of the tables, of the packed panel of B and of the sums of a tile; the kernel lays them out in this order."""
-        high = self.rows(rows, columns, depth, batches, splits) + MAX_ROWS
-        deep = self.depth(rows, columns, depth, batches, splits)
-        return 8 * (2 * high + deep + MAX_ROWS) + 128 + (high + deep) * self.width * self.itemsize
 
 
 _SLOTS = (
@@ -181,7 +116,8 @@ _SLOTS = (
     "width high multiply tail_width tail_high tail_multiply lanes transpose epilogue n_batch"
 ).split()
 _BATCH_AT = len(_SLOTS)
-"""Slots by name; then come three for each batch axis (size, strides of A and B in bytes), then those of the epilogue."""
+"""Slots by name; then come three for each batch axis (size, strides of A and B in bytes), then those of the
+epilogue."""
 
 _SOURCE = """
 def kernel(args, lo, hi, worker):
@@ -289,7 +225,8 @@ def kernel(args, lo, hi, worker):
                                 squares = 0
                                 if bk2 == {size} and j + lanes <= n_columns:
                                     squares = run // lanes
-                                    call_n(transpose, target + j * {size}, w * {size}, source + j * b_column, b_column, squares)
+                                    corner = source + j * b_column
+                                    call_n(transpose, target + j * {size}, w * {size}, corner, b_column, squares)
                                 to = {pointer}(target + j * {size})
                                 of = {pointer}(source + j * b_column)
                                 wide = min(lanes, n_columns - j)
@@ -329,7 +266,8 @@ def kernel(args, lo, hi, worker):
                     if last:
                         height = min(mr, n_rows - i)
                         if epilogue != 0:
-                            call_n(epilogue, args + 8 * ({batch_at} + 3 * n_batch), sum_at, w, c_rows, height, n_columns, j0)
+                            more_args = args + 8 * ({batch_at} + 3 * n_batch)
+                            call_n(epilogue, more_args, sum_at, w, c_rows, height, n_columns, j0)
                         else:
                             of = {pointer}(sum_at)
                             for r in range(height):
@@ -339,7 +277,7 @@ def kernel(args, lo, hi, worker):
             k0 += kc
 """
 
-_DIRECT_ROWS = 24
+_DIRECT_ROWS = 128  # with fewer rows, packing a panel of B costs more than reading it where it lies
 
 _SUM_SOURCE = """
 def kernel(args, lo, hi, worker):
@@ -361,17 +299,22 @@ def kernel(args, lo, hi, worker):
 _SUM_CHUNK = 4096
 
 
-@functools.lru_cache(maxsize=None)
+@functools.cache
 def _kernel(itemsize: int) -> Kernel:
     reads = "\n".join(f"    {name} = s[{i}]" for i, name in enumerate(_SLOTS))
     source = _SOURCE.format(
-        reads=reads, size=itemsize, pointer=_pointer(itemsize), extra=MAX_ROWS, batch_at=_BATCH_AT, direct_rows=_DIRECT_ROWS,
+        reads=reads,
+        size=itemsize,
+        pointer=_pointer(itemsize),
         zero="f32(0)" if itemsize == 4 else "0.0",
-    )  # fmt: skip
+        extra=MAX_ROWS,
+        batch_at=_BATCH_AT,
+        direct_rows=_DIRECT_ROWS,
+    )
     return Kernel(f"contract_{_pointer(itemsize)[:-1]}", source)
 
 
-@functools.lru_cache(maxsize=None)
+@functools.cache
 def _sum_kernel(itemsize: int) -> Kernel:
     source = _SUM_SOURCE.format(pointer=_pointer(itemsize), chunk=_SUM_CHUNK)
     return Kernel(f"sum_parts_{_pointer(itemsize)[:-1]}", source)
@@ -389,8 +332,13 @@ def contract(what: Contraction, ctx: LowerContext, vectors: Vectors | None = Non
     batches = dims.product(b.size for b in what.batches)
     lanes = vectors.lanes(size)
     wide, tail = _panel_vectors(columns, lanes, vectors)
-    blocks = _Blocks(wide * lanes, vectors.rows(wide), size)
-    splits = 1 if what.epilogue else splits_of(rows, columns, depth, len(what.batches))
+    blocks = Blocks(wide * lanes, vectors.rows(wide), size)
+    (_, m1, m2), (a_rows, c_rows) = merged(what.rows, what.a_rows, what.c_rows)
+    (_, k1, k2), (a_steps, b_steps) = merged(what.depth, what.a_steps, what.b_steps)
+    linear = what.b_column == 1 and merged(what.depth, what.b_steps)[0][:2] == (1, 1)
+    sizes_of_c, ((_, _, c_row),) = merged(what.rows, what.c_rows)
+    dense = sizes_of_c[:2] == (1, 1) and c_row == columns
+    splits = splits_of(rows, columns, depth) if dense and not what.epilogue and not what.batches else 1
     sizes = (rows, columns, depth, batches, splits)
     nbytes = dims.product((rows, columns, size))
     parts = None if splits == 1 else ctx.temp(dims.product((splits, nbytes)), "parts")
@@ -398,13 +346,12 @@ def contract(what: Contraction, ctx: LowerContext, vectors: Vectors | None = Non
     def scaled(values: Triple) -> Triple:
         return values[0] * size, values[1] * size, values[2] * size
 
-    (_, m1, m2), (a_rows, c_rows) = merged(what.rows, what.a_rows, what.c_rows)
-    (_, k1, k2), (a_steps, b_steps) = merged(what.depth, what.a_steps, what.b_steps)
-    linear = what.b_column == 1 and merged(what.depth, what.b_steps)[0][:2] == (1, 1)
     slots: tuple[Slot, ...] = (
-        Read(what.a.buffer, what.a.offset * size), Read(what.b.buffer, what.b.offset * size), Write(parts or what.c),
-        rows, columns, depth, Choose(blocks.rows, sizes), Choose(blocks.depth, sizes), Choose(blocks.part, sizes), splits,
-        nbytes, what.c_batch * size,
+        Read(what.a.buffer, what.a.offset * size), Read(what.b.buffer, what.b.offset * size),
+        Write(parts) if parts else Write(what.c.buffer, what.c.offset * size),
+        rows, columns, depth,
+        Choose(blocks.rows, sizes), Choose(blocks.depth, sizes), Choose(blocks.part, sizes),
+        splits, nbytes, what.c_batch * size,
         m1, m2, *scaled(a_rows), *scaled(c_rows), k1, k2, *scaled(a_steps), *scaled(b_steps),
         what.b_column * size, int(linear),
         wide * lanes, vectors.rows(wide), Entry(multiply_kernel(vectors.rows(wide), wide, lanes, size)),
@@ -419,14 +366,14 @@ def contract(what: Contraction, ctx: LowerContext, vectors: Vectors | None = Non
         slots += what.epilogue.slots
     launch = Launch(
         _kernel(size), slots, Choose(blocks.tiles, sizes), dims.product((2, rows, columns, depth, batches)),
-        Choose(blocks.scratch, sizes), origin=what.origin, comment=what.comment,
+        Choose(blocks.scratch, sizes), origin=what.origin,
     )  # fmt: skip
     if parts is None:
         return [launch]
     elements = dims.product((rows, columns))
     total = Launch(
-        _sum_kernel(size), (Read(parts), Write(what.c), elements, splits), dims.ceildiv(elements, _SUM_CHUNK),
-        dims.product((elements, splits)), origin=what.origin, comment=what.comment,
+        _sum_kernel(size), (Read(parts), Write(what.c.buffer), elements, splits), dims.ceildiv(elements, _SUM_CHUNK),
+        dims.product((elements, splits)), origin=what.origin,
     )  # fmt: skip
     return [launch, total]
 

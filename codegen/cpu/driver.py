@@ -12,9 +12,9 @@ Before it comes `codegen/program.py`, which fills the table; a run is one call o
     5 A     -                          how often                           rows of the branch taken if true
     6 B     -                          rows of the body                    rows of the branch taken if false
 
-The rows of a body or of the branches follow theirs (first those for true, then those for false) and may nest. Before the first row the
-patches are applied: pairs (address of a slot, index), for which `*slot = pointers[index]`; so the user's arrays, which differ from run
-to run, reach their slots.
+The rows of a body or of the branches follow theirs (first those for true, then those for false) and may nest. Before
+the first row the patches are applied: pairs (address of a slot, index), for which `*slot = pointers[index]`; so the
+user's arrays, which differ from run to run, reach their slots.
 """
 
 from __future__ import annotations
@@ -29,7 +29,9 @@ COLUMNS = 8
 FN, ARGS, TILES, KIND, WORK, A, B = range(7)
 
 BARRIER, INDEPENDENT, CHAINED, LOOP, BRANCH = range(5)
-"""Kinds of rows. BARRIER: everything before has finished; INDEPENDENT of the row before; CHAINED: tile i needs only tile i of it."""
+"""Kinds of rows. BARRIER: everything before has finished; INDEPENDENT of the row before; CHAINED: tile i needs only
+tile i of it.
+"""
 
 DRIVER = Kernel(
     name="driver",
@@ -68,7 +70,7 @@ Driver = Callable[[int, int, int, int, int, int], None]
 
 
 def load_driver(cache: KernelCache) -> Driver:
-    """The driver as a function `driver(table, n_rows, patches, n_patches, pointers, worker)` of addresses and counts."""
+    """The driver `driver(table, n_rows, patches, n_patches, pointers, worker)`: addresses and counts, as integers."""
     address = cache.get(DRIVER)
     function = c_function(address, DRIVER.params)
 
@@ -76,5 +78,3 @@ def load_driver(cache: KernelCache) -> Driver:
         function(table, n_rows, patches, n_patches, pointers, worker, address)
 
     return driver
-
-

@@ -1,8 +1,9 @@
 """Writing LLVM instructions with Python operators, for the intrinsics that kernels are made of.
 
-`V` wraps an llvmlite builder and a value: `fma(x, y, z) * x + 1` appends the instructions. Used by `vmath` (scalar functions that LLVM
-widens) and `intrinsics`. Float instructions written here carry the flag `contract` and no other, so that `postprocess`, which gives
-flags to the instructions of a kernel's own text, leaves alone those whose rounding is part of an algorithm.
+`V` wraps an llvmlite builder and a value: `fma(x, y, z) * x + 1` appends the instructions. Used by `vmath` (scalar
+functions that LLVM widens) and `intrinsics`. Float instructions written here carry the flag `contract` and no other,
+so that `postprocess`, which gives flags to the instructions of a kernel's own text, leaves alone those whose rounding
+is part of an algorithm.
 """
 
 from __future__ import annotations
@@ -161,7 +162,9 @@ def where(condition: V, yes: Operand, no: Operand) -> V:
 
 
 def function(builder: Any, name: str, result: Any, arguments: list[Any], attributes: tuple[str, ...] = ()) -> Any:
-    """Declaration of an external function, once per module. (llvmlite's own `declare_intrinsic` refuses vector types.)"""
+    """Declaration of an external function, once per module. (llvmlite's own `declare_intrinsic` refuses vector
+    types.)
+    """
     module = builder.module
     if name in module.globals:
         return module.globals[name]

@@ -1,8 +1,9 @@
 """Epilogues: what happens to a tile of a matmul or convolution after its last block of k, while it is in cache.
 
-An epilogue is a Graph of elementwise nodes whose first input is the sum (`acc`); its other inputs are a number per column (a bias or
-scale per channel), one number, or a tensor of the result's shape (a residual). It becomes one small kernel, which `contract.py` calls by
-address for each tile, so the kernels around it know nothing of it. Before it come the passes that fuse (`fused_matmul`, `fused_conv2d`).
+An epilogue is a Graph of elementwise nodes whose first input is the sum (`acc`); its other inputs are a number per
+column (a bias or scale per channel), one number, or a tensor of the result's shape (a residual). It becomes one small
+kernel, which `contract.py` calls by address for each tile, so the kernels around it know nothing of it. Before it come
+the passes that fuse (`fused_matmul`, `fused_conv2d`).
 """
 
 from __future__ import annotations
@@ -23,8 +24,8 @@ from ir.graph import Graph, Node, Value
 class Epilogue:
     """A kernel `(args, tile, width, rows, height, columns, column)` and the slots at `args`.
 
-    `tile` is the address of sums, `width` elements a row; `rows` a table of the byte offsets of these rows in a result of the sums'
-    type; `height` rows and `columns` columns are valid; `column` is the first column.
+    `tile` is the address of sums, `width` elements a row; `rows` a table of the byte offsets of these rows in a result
+    of the sums' type; `height` rows and `columns` columns are valid; `column` is the first column.
     """
 
     kernel: Kernel
@@ -34,7 +35,8 @@ class Epilogue:
 def lower_epilogue(
     node: Node, ctx: LowerContext, operands: int, dtype: DType, outputs: Sequence[Buffer]
 ) -> Epilogue:
-    """The epilogue of a fused node, whose inputs after the first `operands` are those of `attrs["epilogue"]` after `acc`.
+    """The epilogue of a fused node, whose inputs after the first `operands` are those of `attrs["epilogue"]` after
+    `acc`.
 
     `dtype` is the type of the sums, `outputs` the buffers of the results (of type float32 where the node's is float16).
     Raises ValueError for an operand that broadcasts in another way than the module says.
@@ -54,7 +56,8 @@ def lower_epilogue(
 
 
 _EACH, _COLUMN, _ONE = "base + j", "column + j", ""
-"""Where an operand's element stands for column j of a tile: a tensor like the result, a number per column, one number."""
+"""Where an operand's element stands for column j of a tile: a tensor like the result, a number per column, one
+number."""
 
 
 def _kind(node: Node, value: Value, shape: tuple[Dim, ...]) -> str:
@@ -64,7 +67,10 @@ def _kind(node: Node, value: Value, shape: tuple[Dim, ...]) -> str:
         return _ONE
     if all(d == 1 for d in value.shape[:-1]) and value.shape[-1] == shape[-1] and value.rank <= len(shape):
         return _COLUMN
-    raise ValueError(f"{node.op.name}: an epilogue operand of type {value.type} is neither like the result nor per column")
+    raise ValueError(
+        f"{node.op.name}: an operand of an epilogue is a number, a vector along the last axis or like the result "
+        f"{node.outputs[0].type}; got {value.type}"
+    )
 
 
 def _print(text: Body, dtype: DType, results: Sequence[DType], extras: Sequence[DType], kinds: Sequence[str]) -> str:
@@ -79,6 +85,9 @@ def _print(text: Body, dtype: DType, results: Sequence[DType], extras: Sequence[
     inner += [f"e{i + 1} = load(x{i}, {kind})" for i, kind in enumerate(kinds) if kind != _ONE]
     inner += text.lines
     inner += [f"store(y{i}, base + j, {name})" for i, name in enumerate(text.results)]
-    lines += ["for r in range(height):", f"    base = table[r] // {dtype.itemsize} + column", "    for j in range(columns):"]
+    lines.append("for r in range(height):")
+    lines.append(f"    base = table[r] // {dtype.itemsize} + column")
+    lines.append("    for j in range(columns):")
     lines += [f"        {line}" for line in inner]
-    return "def kernel(args, tile, width, rows, height, columns, column):\n" + "".join(f"    {line}\n" for line in lines)
+    head = "def kernel(args, tile, width, rows, height, columns, column):\n"
+    return head + "".join(f"    {line}\n" for line in lines)

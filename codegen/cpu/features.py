@@ -1,7 +1,7 @@
 """Which vectors this CPU has, and the shapes of matmul tiles that fit its registers.
 
-Used by `matmul.py` and `conv.py` to choose micro-kernels (`microkernel.py`). Everything takes a `Vectors`, so that tests can force the
-shapes of another CPU; narrower vectors run on any CPU that has wider ones.
+Used by `matmul.py` and `conv.py` to choose micro-kernels (`microkernel.py`). Everything takes a `Vectors`, so that
+tests can force the shapes of another CPU; narrower vectors run on any CPU that has wider ones.
 """
 
 from __future__ import annotations
@@ -16,7 +16,8 @@ _ROWS: dict[int, dict[int, int]] = {
     32: {1: 8, 2: 8, 3: 8, 4: 6},
     16: {1: 8, 2: 6},
 }
-"""Number of vector registers -> vectors per row -> rows: accumulators, one row of B and a broadcast of A stay in registers."""
+"""Number of vector registers -> vectors per row -> rows: accumulators, one row of B and a broadcast of A stay in
+registers."""
 
 
 @dataclass(frozen=True)
@@ -51,7 +52,7 @@ ALL: tuple[Vectors, ...] = (AVX512, AVX2, NEON, GENERIC)
 MAX_ROWS = max(rows for table in _ROWS.values() for rows in table.values())
 
 
-@functools.lru_cache(maxsize=None)
+@functools.cache
 def host_vectors() -> Vectors:
     """The vectors of the CPU that this process runs on."""
     _, features = host_cpu()

@@ -1,11 +1,14 @@
 """The names that a kernel's text is written with: typed pointers, loads and stores, indirect calls, bit casts.
 
-Imported only by `codegen/compiler.py` on a cache miss, because it needs Numba. `vmath` adds the mathematics. A pointer is made from an
-address once, before the loop (`x = f32p(a[0])`), and indexed in it. There are two kinds of access:
+Imported only by `codegen/compiler.py` on a cache miss, because it needs Numba. `vmath` adds the mathematics. A
+pointer is made from an address once, before the loop (`x = f32p(a[0])`), and indexed in it. There are two kinds of
+access:
 
-    x[i], x[i] = v             plain and ordered; LLVM proves what it can. For sums in memory, scatter-add, anything that may overlap.
-    load(x, i), store(x, i, v) parallel: promises that no iteration of the innermost loop around them reads or writes what another one
-                               writes. A loop that has only such accesses vectorises whatever its pointers are, in-place updates included.
+    x[i], x[i] = v             plain and ordered; LLVM proves what it can. For sums in memory, scatter-add, anything
+    that may overlap. load(x, i), store(x, i, v) parallel: promises that no iteration of the innermost loop around
+    them reads or writes what another one
+                               writes. A loop that has only such accesses vectorises whatever its pointers are, in-
+                               place updates included.
 
 float16 elements are read and written as float32, bool elements (one byte) as bool.
 """
@@ -13,6 +16,7 @@ float16 elements are read and written as float32, bool elements (one byte) as bo
 from __future__ import annotations
 
 import operator
+from collections.abc import Callable
 from typing import Any
 
 from llvmlite import ir
@@ -47,11 +51,20 @@ class _PointerModel(models.PrimitiveModel):  # type: ignore[misc]
 POINTERS: dict[str, Pointer] = {
     short: Pointer(short, value, stored)
     for short, value, stored in (
-        ("bool", types.boolean, I8), ("i8", types.int8, I8), ("i16", types.int16, I16), ("i32", types.int32, I32),
-        ("i64", types.int64, I64), ("u8", types.uint8, I8), ("u16", types.uint16, I16), ("u32", types.uint32, I32),
-        ("u64", types.uint64, I64), ("f16", types.float32, HALF), ("f32", types.float32, F32), ("f64", types.float64, F64),
+        ("bool", types.boolean, I8),
+        ("i8", types.int8, I8),
+        ("i16", types.int16, I16),
+        ("i32", types.int32, I32),
+        ("i64", types.int64, I64),
+        ("u8", types.uint8, I8),
+        ("u16", types.uint16, I16),
+        ("u32", types.uint32, I32),
+        ("u64", types.uint64, I64),
+        ("f16", types.float32, HALF),
+        ("f32", types.float32, F32),
+        ("f64", types.float64, F64),
     )
-}  # fmt: skip
+}
 """Pointer type of each dtype, by its short name."""
 
 
@@ -80,6 +93,11 @@ def _write(context: Any, builder: Any, pointer: Pointer, address: Any, type_: An
         mark_parallel(builder.module, instruction)
 
 
+def word(rule: Callable[..., Any]) -> Any:
+    """Makes a typing rule, which returns a signature and an emitter of LLVM code, a function that kernels may call."""
+    return intrinsic(rule)
+
+
 @infer_global(operator.getitem)
 class _GetItem(AbstractTemplate):  # type: ignore[misc]
     def generic(self, args: Any, kws: Any) -> Any:
@@ -98,13 +116,11 @@ class _SetItem(AbstractTemplate):  # type: ignore[misc]
         return None
 
 
-@lower_builtin(operator.getitem, Pointer, types.Integer)
 def _get_item(context: Any, builder: Any, sig: Any, args: Any) -> Any:
     pointer, index = sig.args
     return _read(builder, pointer, _element(context, builder, pointer, args[0], index, args[1]), parallel=False)
 
 
-@lower_builtin(operator.setitem, Pointer, types.Integer, types.Any)
 def _set_item(context: Any, builder: Any, sig: Any, args: Any) -> Any:
     pointer, index, value = sig.args
     address = _element(context, builder, pointer, args[0], index, args[1])
@@ -112,12 +128,16 @@ def _set_item(context: Any, builder: Any, sig: Any, args: Any) -> Any:
     return context.get_dummy_value()
 
 
+lower_builtin(operator.getitem, Pointer, types.Integer)(_get_item)
+lower_builtin(operator.setitem, Pointer, types.Integer, types.Any)(_set_item)
+
+
 def _require(condition: bool, message: str) -> None:
     if not condition:
         raise TypingError(message)
 
 
-@intrinsic  # type: ignore[misc]
+@word
 def load(typingctx: Any, pointer: Any, index: Any) -> Any:
     """Element `index`, with the promise that accesses of different iterations do not conflict."""
     _require(isinstance(pointer, Pointer), f"load needs a typed pointer such as f32p(address), got {pointer}")
@@ -128,7 +148,7 @@ def load(typingctx: Any, pointer: Any, index: Any) -> Any:
     return signature(pointer.value, pointer, index), emit
 
 
-@intrinsic  # type: ignore[misc]
+@word
 def store(typingctx: Any, pointer: Any, index: Any, value: Any) -> Any:
     """Writes element `index`, with the promise that accesses of different iterations do not conflict."""
     _require(isinstance(pointer, Pointer), f"store needs a typed pointer such as f32p(address), got {pointer}")
@@ -142,7 +162,7 @@ def store(typingctx: Any, pointer: Any, index: Any, value: Any) -> Any:
 
 
 def _pointer_maker(pointer: Pointer) -> Any:
-    @intrinsic  # type: ignore[misc]
+    @word
     def make(typingctx: Any, address: Any) -> Any:
         """Typed pointer from an address (an integer)."""
         _require(isinstance(address, types.Integer), f"{pointer.name} needs an integer address, got {address}")
@@ -155,7 +175,7 @@ def _pointer_maker(pointer: Pointer) -> Any:
     return make
 
 
-@intrinsic  # type: ignore[misc]
+@word
 def addr(typingctx: Any, pointer: Any) -> Any:
     """Address of a typed pointer, as an int64."""
 
@@ -165,7 +185,7 @@ def addr(typingctx: Any, pointer: Any) -> Any:
     return signature(types.int64, pointer), emit
 
 
-@intrinsic  # type: ignore[misc]
+@word
 def offset(typingctx: Any, pointer: Any, count: Any) -> Any:
     """The pointer moved on by `count` elements."""
 
@@ -175,7 +195,7 @@ def offset(typingctx: Any, pointer: Any, count: Any) -> Any:
     return signature(pointer, pointer, count), emit
 
 
-@intrinsic  # type: ignore[misc]
+@word
 def copy(typingctx: Any, target: Any, source: Any, nbytes: Any) -> Any:
     """Copies bytes between two addresses (int64) whose ranges do not overlap."""
 
@@ -188,7 +208,7 @@ def copy(typingctx: Any, target: Any, source: Any, nbytes: Any) -> Any:
     return signature(types.void, types.int64, types.int64, types.int64), emit
 
 
-@intrinsic  # type: ignore[misc]
+@word
 def fill0(typingctx: Any, address: Any, nbytes: Any) -> Any:
     """Writes zero bytes at an address (int64)."""
 
@@ -201,7 +221,7 @@ def fill0(typingctx: Any, address: Any, nbytes: Any) -> Any:
     return signature(types.void, types.int64, types.int64), emit
 
 
-@intrinsic  # type: ignore[misc]
+@word
 def call_n(typingctx: Any, fn: Any, *args: Any) -> Any:
     """Calls the C function at address `fn`, `void(int64, ...)`, with up to 16 integers."""
     arguments = args[0] if len(args) == 1 and isinstance(args[0], types.BaseTuple) else types.Tuple(args)
@@ -218,7 +238,7 @@ def call_n(typingctx: Any, fn: Any, *args: Any) -> Any:
     return signature(types.void, types.int64, types.StarArgTuple.from_types(tuple(arguments))), emit
 
 
-@intrinsic  # type: ignore[misc]
+@word
 def call_kernel(typingctx: Any, fn: Any, args: Any, lo: Any, hi: Any, worker: Any) -> Any:
     """Calls an ordinary kernel at address `fn`."""
 
@@ -231,7 +251,7 @@ def call_kernel(typingctx: Any, fn: Any, args: Any, lo: Any, hi: Any, worker: An
 
 
 def _bit_cast(name: str, source: Any, target: Any, stored: Any) -> Any:
-    @intrinsic  # type: ignore[misc]
+    @word
     def cast(typingctx: Any, value: Any) -> Any:
         """Reinterprets bits; an integer is first cut to the size of the result."""
 
@@ -244,7 +264,7 @@ def _bit_cast(name: str, source: Any, target: Any, stored: Any) -> Any:
     return cast
 
 
-@intrinsic  # type: ignore[misc]
+@word
 def umulhi32(typingctx: Any, x: Any, y: Any) -> Any:
     """High 32 bits of the product of two uint32."""
 
@@ -255,7 +275,7 @@ def umulhi32(typingctx: Any, x: Any, y: Any) -> Any:
     return signature(types.uint32, types.uint32, types.uint32), emit
 
 
-@intrinsic  # type: ignore[misc]
+@word
 def f16(typingctx: Any, value: Any) -> Any:
     """The value rounded to half precision, as float32."""
 

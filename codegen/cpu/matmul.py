@@ -1,7 +1,7 @@
 """Matrix products: `matmul` and `fused_matmul` as contractions (`contract.py`), other element types by a simple kernel.
 
-float16 operands are widened, multiplied in float32 and rounded once. Leading axes broadcast as in numpy; `x @ w` with a plain matrix on
-the right is one product whatever the rank of x.
+float16 operands are widened, multiplied in float32 and rounded once. Leading axes broadcast as in numpy; `x @ w` with a
+plain matrix on the right is one product whatever the rank of x.
 """
 
 from __future__ import annotations
@@ -41,8 +41,10 @@ class _Shape:
         out = node.outputs[0].shape
         self.rows, self.columns = out[-2], out[-1]
         self.depth: Dim = x[-2] if ta else x[-1]
-        self.a_row, self.a_step = (1, self.rows) if ta else (self.depth, 1)
-        self.b_step, self.b_column = (1, self.depth) if tb else (self.columns, 1)
+        self.a_row: Dim = 1 if ta else self.depth
+        self.a_step: Dim = self.rows if ta else 1
+        self.b_step: Dim = 1 if tb else self.columns
+        self.b_column: Dim = self.depth if tb else 1
         self.batches: tuple[Batch, ...] = ()
         if len(y) == 2 and not ta:
             self.rows = dims.product((*out[:-2], self.rows))
@@ -51,7 +53,8 @@ class _Shape:
 
 
 def _batches(x: tuple[Dim, ...], y: tuple[Dim, ...], out: tuple[Dim, ...], a: Dim, b: Dim) -> tuple[Batch, ...]:
-    """The leading axes of the result, with the strides of both operands along them; `a` and `b` are the sizes of one matrix."""
+    """The leading axes of the result, with the strides of both operands along them; `a` and `b` are the sizes of one
+    matrix."""
     x, y = ((1,) * (len(out) - len(s)) + s for s in (x, y))
     batches: list[Batch] = []
     for i in reversed(range(len(out))):
@@ -81,7 +84,7 @@ def _lower_float(node: Node, ctx: LowerContext, vectors: Vectors | None) -> list
         dtype=dtype,
         a=Operand(a),
         b=Operand(b),
-        c=outputs[0],
+        c=Operand(outputs[0]),
         rows=Digits.of(shape.rows),
         columns=shape.columns,
         depth=Digits.of(shape.depth),
@@ -123,7 +126,7 @@ def kernel(args, lo, hi, worker):
 _INTEGER_BATCH_AT = 11
 
 
-@functools.lru_cache(maxsize=None)
+@functools.cache
 def _integer_kernel(short: str) -> Kernel:
     source = _INTEGER_SOURCE.format(pointer=f"{short}p", type=short, batch_at=_INTEGER_BATCH_AT)
     return Kernel(f"matmul_{short}", source)

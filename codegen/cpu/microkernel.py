@@ -4,15 +4,18 @@ There is one family, a tile of `rows` rows by `vectors` vectors:
 
     c[crows[i] + j] (+)= sum over k of a[rows[i] + steps[k]] * b[k * bstride + j]
 
-`rows`, `steps` and `crows` are tables of byte offsets. So one kernel serves packed, direct and transposed operands of a matmul and the
-shifted pixels of a convolution, whose tiles cross rows and images: only the tables differ. A table lookup per step of k is one load next
-to `rows * vectors` multiply-adds. A second, small kernel transposes blocks, for packing operands whose columns are rows in memory.
+`rows`, `steps` and `crows` are tables of byte offsets. So one kernel serves packed, direct and transposed operands of a
+matmul and the shifted pixels of a convolution, whose tiles cross rows and images: only the tables differ. A table
+lookup per step of k is one load next to `rows * vectors` multiply-adds. A second, small kernel transposes blocks, for
+packing operands whose columns are rows in memory.
 
-`contract.py` makes the tables and calls these by address; `compiler.py` calls `build` for the specs in `Kernel.namespace`.
+`contract.py` makes the tables and calls these by address; `compiler.py` calls `build` for the specs in
+`Kernel.namespace`.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from codegen.source import Kernel
@@ -23,8 +26,8 @@ _SHORT = {4: "f32", 8: "f64"}
 def multiply_kernel(rows: int, vectors: int, lanes: int, itemsize: int) -> Kernel:
     """The micro-kernel `(depth, a, rows, steps, b, bstride, c, crows, accumulate)`.
 
-    All arguments are int64: addresses, a count (`depth` may be 0) and byte offsets. With `accumulate` the tile is added to what `c`
-    holds. Two of the `crows` may be equal if their `rows` are, too: both then store the same numbers.
+    All arguments are int64: addresses, a count (`depth` may be 0) and byte offsets. With `accumulate` the tile is added
+    to what `c` holds. Two of the `crows` may be equal if their `rows` are, too: both then store the same numbers.
     """
     spec = ("microkernel", "multiply", rows, vectors, lanes, _SHORT[itemsize])
     source = (
@@ -37,19 +40,21 @@ def multiply_kernel(rows: int, vectors: int, lanes: int, itemsize: int) -> Kerne
 def transpose_kernel(lanes: int, itemsize: int) -> Kernel:
     """The kernel `(target, tstride, source, sstride, blocks)`: transposes square blocks of `lanes` elements.
 
-    Row r of block n begins at `source + r * sstride + n * lanes` elements; it becomes column r of rows `n * lanes` and on of the target,
-    whose rows are `tstride` bytes apart.
+    Row r of block n begins at `source + r * sstride + n * lanes` elements; it becomes column r of rows `n * lanes` and
+    on of the target, whose rows are `tstride` bytes apart.
     """
     spec = ("microkernel", "transpose", lanes, _SHORT[itemsize])
     source = (
-        "def kernel(target, tstride, source, sstride, blocks):\n    transpose(target, tstride, source, sstride, blocks)\n"
+        "def kernel(target, tstride, source, sstride, blocks):\n"
+        "    transpose(target, tstride, source, sstride, blocks)\n"
     )
     return Kernel(f"transpose_{lanes}_{_SHORT[itemsize]}", source, "", (("transpose", spec),), params=5)
 
 
 def build(kind: str, *shape: Any) -> Any:
     """The Numba intrinsic of a spec: `("multiply", rows, vectors, lanes, dtype)` or `("transpose", lanes, dtype)`."""
-    return {"multiply": _multiply, "transpose": _transpose}[kind](*shape)
+    makers: dict[str, Callable[..., Any]] = {"multiply": _multiply, "transpose": _transpose}
+    return makers[kind](*shape)
 
 
 def _intrinsic(arguments: int, emit: Any) -> Any:
@@ -85,7 +90,7 @@ class _Emitter:
         self.i8, self.i32, self.i64 = (ir.IntType(n) for n in (8, 32, 64))
         self.suffix = f"v{lanes}{dtype}"
 
-    def int(self, value: int) -> Any:
+    def number(self, value: int) -> Any:
         return self.ir.Constant(self.i64, value)
 
     def pointer(self, address: Any) -> Any:
@@ -114,7 +119,7 @@ class _Emitter:
         self.b.store(value, self._vector(pointer, vector), align=self.align)
 
     def _vector(self, pointer: Any, vector: int) -> Any:
-        return self.shift(pointer, self.int(vector * self.lanes * self.align)) if vector else pointer
+        return self.shift(pointer, self.number(vector * self.lanes * self.align)) if vector else pointer
 
     def muladd(self, x: Any, y: Any, z: Any) -> Any:
         """x * y + z; rounded once where the CPU does that in one instruction."""
@@ -131,14 +136,14 @@ class _Emitter:
         b.branch(head)
         b.position_at_end(head)
         index = b.phi(self.i64)
-        index.add_incoming(self.int(0), before)
+        index.add_incoming(self.number(0), before)
         phis = [b.phi(value.type) for value in carried]
         for phi, value in zip(phis, carried, strict=True):
             phi.add_incoming(value, before)
         b.cbranch(b.icmp_signed("<", index, count), inside, done)
         b.position_at_end(inside)
         results = body(index, list(phis))
-        index.add_incoming(b.add(index, self.int(1)), b.block)
+        index.add_incoming(b.add(index, self.number(1)), b.block)
         for phi, value in zip(phis, results, strict=True):
             phi.add_incoming(value, b.block)
         b.branch(head)
@@ -152,7 +157,7 @@ def _multiply(rows: int, vectors: int, lanes: int, dtype: str) -> Any:
         depth, a, row_table, steps, b, bstride, c, crow_table, accumulate = values
         row_table, steps, crow_table = (e.pointer(t) for t in (row_table, steps, crow_table))
         a = e.pointer(a)
-        starts = [e.shift(a, e.entry(row_table, e.int(i))) for i in range(rows)]
+        starts = [e.shift(a, e.entry(row_table, e.number(i))) for i in range(rows)]
         zero = e.ir.Constant(e.vector, [0.0] * lanes)
 
         def step(k: Any, carried: list[Any]) -> list[Any]:
@@ -167,10 +172,10 @@ def _multiply(rows: int, vectors: int, lanes: int, dtype: str) -> Any:
 
         *sums, _ = e.loop(depth, [zero] * (rows * vectors) + [e.pointer(b)], step)
         c = e.pointer(c)
-        targets = [e.shift(c, e.entry(crow_table, e.int(i))) for i in range(rows)]
+        targets = [e.shift(c, e.entry(crow_table, e.number(i))) for i in range(rows)]
         before = builder.block
         add, finish = builder.append_basic_block("add"), builder.append_basic_block("finish")
-        builder.cbranch(builder.icmp_signed("!=", accumulate, e.int(0)), add, finish)
+        builder.cbranch(builder.icmp_signed("!=", accumulate, e.number(0)), add, finish)
         builder.position_at_end(add)
         added = [
             builder.fadd(sums[i * vectors + j], e.load(targets[i], j)) for i in range(rows) for j in range(vectors)
@@ -195,7 +200,7 @@ def _transpose(lanes: int, dtype: str) -> Any:
 
         def block(_: Any, carried: list[Any]) -> list[Any]:
             to, row = carried
-            after = e.shift(row, e.int(lanes * e.align))
+            after = e.shift(row, e.number(lanes * e.align))
             x = []
             for _ in range(lanes):
                 x.append(e.load(row))
@@ -211,7 +216,8 @@ def _transpose(lanes: int, dtype: str) -> Any:
 
 
 def _transposed(e: _Emitter, x: list[Any]) -> list[Any]:
-    """Interleaving rows r and r + n/2 moves one bit of the row number into the lane number; log2(n) times is a transposition."""
+    """Interleaving rows r and r + n/2 moves one bit of the row number into the lane number; log2(n) times is a
+    transposition."""
     n = e.lanes
     low = [lane for i in range(n // 2) for lane in (i, n + i)]
     high = [lane + n // 2 for lane in low]

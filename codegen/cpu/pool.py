@@ -11,15 +11,17 @@ import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from codegen.cpu.tiles import balanced, computed_in, count, items_per_tile, named_slots, per, tile_count, tiles
+from codegen.cpu.tiles import balanced, computed_in, count, named_slots, per, tile_count, tiles
 from codegen.cpu.widen import narrow
-from codegen.launch import Choose, Launch, LowerContext, Lowering, Read, Size, Write
+from codegen.launch import Choose, Launch, LowerContext, Lowering, Read, Size, Slot, Write
 from codegen.source import Kernel
+from ir import dtypes
 from ir.dims import Dim
 from ir.graph import Node
 from ir.ops.window import Window, window
 
 _UNROLLED = 9  # positions of the largest window whose text is unrolled
+_VALUE = {"f16": "f32", "f32": "f32", "f64": "f64"}
 _SIZES = "h w c oh ow kh kw sh sw pt pl"
 
 
@@ -59,6 +61,10 @@ class _Images:
         return (kh, kw) if kh * kw <= _UNROLLED else (1, 1)
 
     @property
+    def whole(self) -> bool:
+        return self.block == self.window.size
+
+    @property
     def row_work(self) -> Dim:
         """Elements that a row of results depends on."""
         return count(self.ow, self.c, self.window.size[0] * self.window.size[1])
@@ -88,6 +94,7 @@ class _Taps:
 _WALK = """
 def kernel(args, lo, hi, worker):
     {slots}
+    found = boolp(worker)
     for t in range(lo * per, min(hi * per, rows)):
         n = t // oh
         top = t % oh * sh - pt
@@ -104,6 +111,13 @@ _LOOPS = """\
                     {taps}
                     for k in range(c):
 {lines}"""
+
+
+def _rows_launch(kernel: Kernel, buffers: tuple[Slot, ...], images: _Images, scratch: Size = 0) -> Launch:
+    """A launch of a kernel of the form `_WALK`."""
+    rows = count(images.n, images.oh)
+    slots = (*buffers, *images.slots, rows, per(images.row_work))
+    return Launch(kernel, slots, tiles(rows, images.row_work), images.work, scratch)
 
 
 def _walk(slots: str, before: str, block: tuple[int, int], sources: Sequence[str], lines: Sequence[str]) -> str:
@@ -134,53 +148,55 @@ def _first_hits(names: Sequence[str], whole: bool) -> tuple[list[str], list[str]
     return lines, hits
 
 
+_FIRST = """\
+            p = offset(x, ((n * h + max(top, 0)) * w + max(left, 0)) * c)
+            for k in range(c):
+                store(y, at + k, load(p, k))
+"""
+
+
 @functools.lru_cache(maxsize=None)
 def _max_kernel(short: str, block: tuple[int, int], whole: bool) -> Kernel:
-    taps = _Taps(block, 0, "x").names
-    parts = [f"load(x{name}, k)" for name in taps]
-    before = ""
+    parts = [f"load(x{name}, k)" for name in _Taps(block, 0, "x").names]
     if not whole:
-        before = f"            for k in range(c):\n                store(y, at + k, {_value(short)}(-inf))\n"
         parts.append("load(y, at + k)")
-    lines = [f"store(y, at + k, {balanced('maximum', parts)})"]
-    text = _walk(f"{short}:x {short}:y {_SIZES} rows per f32=inf", before, block, "x", lines)
+    lines = [f"store(y, at + k, {balanced('maximum({}, {})', parts)})"]
+    text = _walk(f"{short}:x {short}:y {_SIZES} rows per", "" if whole else _FIRST, block, "x", lines)
     return Kernel(f"max_pool2d_{short}", text)
 
 
 def lower_max_pool2d(node: Node, ctx: LowerContext) -> list[Launch]:
     x, y = node.inputs[0], node.output
     images = _Images.of(node, x.shape)
-    kernel = _max_kernel(x.type.dtype.short, images.block, images.block == images.window.size)
-    buffers = (Read(ctx.buffer(x)), Write(ctx.buffer(y)))
-    return [_rows_launch(kernel, buffers, images, extra=(_INFINITY,))]
+    kernel = _max_kernel(x.type.dtype.short, images.block, images.whole)
+    return [_rows_launch(kernel, (Read(ctx.buffer(x)), Write(ctx.buffer(y))), images)]
+
+
+_FORGET = """\
+            for k in range(c):
+                store(found, k, False)
+                store(to, at + k, {zero})
+"""
 
 
 @functools.lru_cache(maxsize=None)
 def _pick_kernel(short: str, block: tuple[int, int], whole: bool) -> Kernel:
-    value = _value(short)
-    before = ""
+    zero = f"{_VALUE[short]}(0)"
     lines, hits = _first_hits(_Taps(block, 0, "x").names, whole)
-    if whole:
-        lines.append(f"picked = {value}(0)")
-    else:
-        before = f"            for k in range(c):\n                store(found, k, False)\n                store(to, at + k, {value}(0))\n"
-        lines.append("picked = load(to, at + k)")
+    lines.append(f"picked = {zero}" if whole else "picked = load(to, at + k)")
     lines += [f"picked = where({hit}, load(g{hit[3:]}, k), picked)" for hit in hits]
     lines.append("store(to, at + k, picked)")
     slots = f"{short}:x {short}:y {short}:g {short}:to {_SIZES} rows per"
-    return Kernel(f"max_pool2d_grad_grad_{short}", _with_flags(_walk(slots, before, block, "xg", lines)))
+    text = _walk(slots, "" if whole else _FORGET.format(zero=zero), block, "xg", lines)
+    return Kernel(f"max_pool2d_grad_grad_{short}", text)
 
 
 def lower_max_pool2d_grad_grad(node: Node, ctx: LowerContext) -> list[Launch]:
     x, y, g = node.inputs
     images = _Images.of(node, x.shape)
-    kernel = _pick_kernel(x.type.dtype.short, images.block, images.block == images.window.size)
+    kernel = _pick_kernel(x.type.dtype.short, images.block, images.whole)
     buffers = (Read(ctx.buffer(x)), Read(ctx.buffer(y)), Read(ctx.buffer(g)), Write(ctx.buffer(node.output)))
     return [_rows_launch(kernel, buffers, images, scratch=images.c)]
-
-
-def _with_flags(text: str) -> str:
-    return text.replace("    for t in range", "    found = boolp(worker)\n    for t in range", 1)
 
 
 _MAX_GRAD = """
@@ -224,7 +240,7 @@ def kernel(args, lo, hi, worker):
 @functools.lru_cache(maxsize=None)
 def _max_grad_kernel(short: str, out: str, block: tuple[int, int], whole: bool, add: bool) -> Kernel:
     """Tiles are bands of windows where these do not overlap, otherwise blocks of channels of an image."""
-    zero = f"{_value(short)}(0)"
+    zero = f"{_VALUE[short]}(0)"
     lines, hits = _first_hits(_Taps(block, 0, "x").names, whole)
     lines.append("g = load(dy, at + k)")
     for hit in hits:
@@ -235,7 +251,7 @@ def _max_grad_kernel(short: str, out: str, block: tuple[int, int], whole: bool, 
     text = _MAX_GRAD.format(
         slots=named_slots(f"{short}:x {short}:y {short}:dy {out}:dx {_SIZES} bands blocks block per clear"),
         zero=zero,
-        size={"f16": 2, "f32": 4, "f64": 8}[out],
+        size=dtypes.of(out).itemsize,
         before="" if whole else forget,
         rows=block[0],
         columns=block[1],
@@ -254,7 +270,7 @@ def lower_max_pool2d_grad(node: Node, ctx: LowerContext) -> list[Launch]:
     add = not (apart and win.size[1] <= win.strides[1] and win.padding == "valid")
     (dx,), after = narrow(node, ctx) if add else ([ctx.buffer(node.output)], [])
     out = computed_in(x.type.dtype) if add else x.type.dtype.short
-    kernel = _max_grad_kernel(x.type.dtype.short, out, images.block, images.block == win.size, add)
+    kernel = _max_grad_kernel(x.type.dtype.short, out, images.block, images.whole, add)
     bands: Size = 1
     blocks: Size = 1
     block: Size = c
@@ -302,9 +318,18 @@ def _uncovered(h: int, w: int, oh: int, ow: int, kh: int, kw: int, sh: int, sw: 
     return int(kh < sh or kw < sw or oh * sh != h or ow * sw != w)
 
 
-_AVERAGE = """\
-            i0 = max(0, -top)
-            i1 = min(kh, h - top)
+_AVERAGE = """
+def kernel(args, lo, hi, worker):
+    {slots}
+    total = {value}p(worker)
+    for t in range(lo * per, min(hi * per, rows)):
+        n = t // oh
+        top = t % oh * sh - pt
+        i0 = max(0, -top)
+        i1 = min(kh, h - top)
+        for j in range(ow):
+            left = j * sw - pl
+            at = (t * ow + j) * c
             j0 = max(0, -left)
             j1 = min(kw, w - left)
             share = {value}(1) / {value}((i1 - i0) * (j1 - j0))
@@ -312,7 +337,7 @@ _AVERAGE = """\
             if (i1 - i0) * (j1 - j0) == {positions}:
                 {taps}
                 for k in range(c):
-                    store(y, at + k, {total} * share)
+                    store(y, at + k, ({sum}) * share)
             else:
                 for k in range(c):
                     store(total, k, {value}(0))
@@ -328,22 +353,77 @@ _AVERAGE = """\
 
 @functools.lru_cache(maxsize=None)
 def _average_kernel(short: str, block: tuple[int, int]) -> Kernel:
-    """`block` is the window where it is unrolled inside the image, else one position."""
-    value = _value(short)
-    where = [(i, j) for i in range(block[0]) for j in range(block[1])]
-    taps = [f"p{i}_{j} = offset(first, ({i} * w + {j}) * c)" for i, j in where]
-    total = balanced("add", [f"load(p{i}_{j}, k)" for i, j in where])
-    body = _AVERAGE.format(
-        value=value, positions=len(where), taps=("\n" + " " * 16).join(taps), total=_sums([f"load(p{i}_{j}, k)" for i, j in where])
+    """`block` is the window where windows inside the image are unrolled, else one position."""
+    positions = [(i, j) for i in range(block[0]) for j in range(block[1])]
+    text = _AVERAGE.format(
+        slots=named_slots(f"{short}:x {short}:y {_SIZES} rows per"),
+        value=_VALUE[short],
+        positions=len(positions),
+        taps=("\n" + " " * 16).join(f"p{i}_{j} = offset(first, (({i} + i0) * w + {j} + j0) * c)" for i, j in positions),
+        sum=balanced("({} + {})", [f"load(p{i}_{j}, k)" for i, j in positions]),
     )
-    del total
-    text = _WALK.format(slots=named_slots(f"{short}:x {short}:y {_SIZES} rows per"), body=body)
-    return Kernel(f"avg_pool2d_{short}", text.replace("    for t in", f"    total = {value}p(worker)\n    for t in", 1))
+    return Kernel(f"avg_pool2d_{short}", text)
 
 
-def _sums(parts: Sequence[str]) -> str:
-    """The parts added as a tree."""
-    if len(parts) == 1:
-        return parts[0]
-    half = len(parts) // 2
-    return f"({_sums(parts[:half])} + {_sums(parts[half:])})"
+def lower_avg_pool2d(node: Node, ctx: LowerContext) -> list[Launch]:
+    x = node.inputs[0]
+    images = _Images.of(node, x.shape)
+    kernel = _average_kernel(x.type.dtype.short, images.block)
+    buffers = (Read(ctx.buffer(x)), Write(ctx.buffer(node.output)))
+    return [_rows_launch(kernel, buffers, images, scratch=images.c * 8)]
+
+
+_AVERAGE_GRAD = """
+def kernel(args, lo, hi, worker):
+    {slots}
+    total = {value}p(worker)
+    for t in range(lo * per, min(hi * per, rows)):
+        n = t // h
+        r = t % h + pt
+        i0 = max(0, (r - kh) // sh + 1)
+        i1 = min(oh, r // sh + 1)
+        for q in range(w):
+            s = q + pl
+            j0 = max(0, (s - kw) // sw + 1)
+            j1 = min(ow, s // sw + 1)
+            for k in range(c):
+                store(total, k, {value}(0))
+            for i in range(i0, i1):
+                top = i * sh - pt
+                high = min(kh, h - top) - max(0, -top)
+                for j in range(j0, j1):
+                    left = j * sw - pl
+                    wide = min(kw, w - left) - max(0, -left)
+                    share = {value}(1) / {value}(high * wide)
+                    p = offset(dy, ((n * oh + i) * ow + j) * c)
+                    for k in range(c):
+                        store(total, k, load(total, k) + load(p, k) * share)
+            to = offset(dx, (t * w + q) * c)
+            for k in range(c):
+                store(to, k, load(total, k))
+"""
+
+
+@functools.lru_cache(maxsize=None)
+def _average_grad_kernel(short: str) -> Kernel:
+    slots = named_slots(f"{short}:dy {short}:dx {_SIZES} rows per")
+    return Kernel(f"avg_pool2d_grad_{short}", _AVERAGE_GRAD.format(slots=slots, value=_VALUE[short]))
+
+
+def lower_avg_pool2d_grad(node: Node, ctx: LowerContext) -> list[Launch]:
+    """Each element of the result gathers from the windows that it is in, so items are rows of the result."""
+    dy = node.inputs[0]
+    images = _Images.of(node, node.output.shape)
+    rows, each = count(images.n, images.h), count(images.w, images.c, 4)
+    slots = (Read(ctx.buffer(dy)), Write(ctx.buffer(node.output)), *images.slots, rows, per(each))
+    kernel = _average_grad_kernel(dy.type.dtype.short)
+    return [Launch(kernel, slots, tiles(rows, each), images.work, scratch=images.c * 8)]
+
+
+LOWERINGS: dict[str, Lowering] = {
+    "max_pool2d": lower_max_pool2d,
+    "max_pool2d_grad": lower_max_pool2d_grad,
+    "max_pool2d_grad_grad": lower_max_pool2d_grad_grad,
+    "avg_pool2d": lower_avg_pool2d,
+    "avg_pool2d_grad": lower_avg_pool2d_grad,
+}

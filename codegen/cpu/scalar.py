@@ -107,7 +107,9 @@ def _sign(signed: bool, values: list[V]) -> V:
 
 
 def _divide(signed: bool, x: V, y: V) -> tuple[V, V]:
-    """Quotient rounded down and remainder; by zero both are zero. No division that the processor would trap on is executed."""
+    """Quotient rounded down and remainder; by zero both are zero. No division that the processor would trap on is
+    executed.
+    """
     b = x.b
     by_zero = y.eq(0)
     if not signed:
@@ -141,8 +143,10 @@ def _power(signed: bool, values: list[V]) -> V:
     square, left, result = (V(b, b.phi(base.type)) for _ in range(3))
     product = where((left & 1).ne(0), result * square, result)
     for phi, first, following in (
-        (square, base, square * square), (left, exponent, left.shift_right(1)), (result, base.const(1), product)
-    ):  # fmt: skip
+        (square, base, square * square),
+        (left, exponent, left.shift_right(1)),
+        (result, base.const(1), product),
+    ):
         phi.v.add_incoming(first.v, before)
         phi.v.add_incoming(following.v, loop)
     b.cbranch((left.shift_right(1)).ne(0).v, loop, after)
@@ -154,14 +158,21 @@ def _power(signed: bool, values: list[V]) -> V:
 
 
 INTEGERS: dict[str, IntegerEmitter] = {
-    "absolute": _absolute, "sign": _sign, "maximum": _maximum, "minimum": _minimum, "floordiv": _floordiv, "floormod": _floormod,
+    "absolute": _absolute,
+    "sign": _sign,
+    "maximum": _maximum,
+    "minimum": _minimum,
+    "floordiv": _floordiv,
+    "floormod": _floormod,
     "power": _power,
-}  # fmt: skip
+}
 """Functions of integers and bools: called with whether the type is signed."""
 
 
 def _cast(short: str) -> Any:
-    """`cast_<dtype>`: conversion by value. Floats lose their fraction; integers wrap; bool is "not zero"; float16 rounds twice."""
+    """`cast_<dtype>`: conversion by value. Floats lose their fraction; integers wrap; bool is "not zero"; float16
+    rounds twice.
+    """
     target = POINTERS[short].value
 
     def rule(typingctx: Any, x: Any) -> Any:
@@ -188,5 +199,7 @@ NAMESPACE: dict[str, Any] = {
     **{f"cast_{short}": _cast(short) for short in POINTERS},
 }
 """Every function name that kernel text may use."""
-NAMESPACE |= {"min": NAMESPACE["minimum"], "max": NAMESPACE["maximum"]}  # of two values; cheaper to compile than Numba's own
-
+NAMESPACE |= {
+    "min": NAMESPACE["minimum"],
+    "max": NAMESPACE["maximum"],
+}  # of two values; cheaper to compile than Numba's own

@@ -69,10 +69,10 @@ def literal(value: float | int, short: str) -> Slot:
 
 
 def balanced(op: str, parts: Sequence[str]) -> str:
-    """Text of `op` (a function of two) over all parts, as a tree of least depth: `max(max(a, b), max(c, d))`."""
+    """Text of an operation of two ("max({}, {})") over all parts, as a tree: `max(max(a, b), max(c, d))`."""
     items = list(parts)
     while len(items) > 1:
-        pairs = [f"{op}({items[i]}, {items[i + 1]})" for i in range(0, len(items) - 1, 2)]
+        pairs = [op.format(items[i], items[i + 1]) for i in range(0, len(items) - 1, 2)]
         items = pairs + items[len(pairs) * 2 :]
     return items[0]
 

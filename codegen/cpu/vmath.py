@@ -1,8 +1,9 @@
 """float32 mathematics as straight-line code, which LLVM widens to the vectors of the machine; libm for float64.
 
-Plain calls of `expf` and its kin keep a loop scalar; these run 5 to 100 times faster. No function branches; special values go through
-selects. The largest errors over all float32 arguments, in units in the last place, stand at each function and are tested. Products
-that end in a sum are written as `fma`; what must be rounded separately stays so, because `V` flags it (see `emit`).
+Plain calls of `expf` and its kin keep a loop scalar; these run 5 to 100 times faster. No function branches; special
+values go through selects. The largest errors over all float32 arguments, in units in the last place, stand at each
+function and are tested. Products that end in a sum are written as `fma`; what must be rounded separately stays so,
+because `V` flags it (see `emit`).
 
 `FLOAT32` and `FLOAT64` list the functions by the names of `codegen/scalar.py`; `cpu/scalar.py` offers them to kernels.
 """
@@ -18,20 +19,40 @@ Emitter = Callable[..., V]
 
 _LN2 = math.log(2.0)
 _LOG2_E = 1.44269504088896341
-_LN2_HIGH, _LN2_LOW = 0.693359375, -2.12194440e-4  # the high part has nine bits, so that its product with an exponent is exact
+_LN2_HIGH, _LN2_LOW = (
+    0.693359375,
+    -2.12194440e-4,
+)  # the high part has nine bits, so that its product with an exponent is exact
 _ROUNDER = 12582912.0  # 1.5 * 2**23: a float32 near it has no fraction bits, and its low bits hold the integer
 _MIN_NORMAL, _INFINITY = 2.0**-126, float("inf")
 
 _EXP = (1.9875691500e-4, 1.3981999507e-3, 8.3334519073e-3, 4.1665795894e-2, 1.6666665459e-1, 5.0000001201e-1)
 _LOG = (
-    7.0376836292e-2, -1.1514610310e-1, 1.1676998740e-1, -1.2420140846e-1, 1.4249322787e-1, -1.6668057665e-1, 2.0000714765e-1,
-    -2.4999993993e-1, 3.3333331174e-1,
-)  # fmt: skip
+    7.0376836292e-2,
+    -1.1514610310e-1,
+    1.1676998740e-1,
+    -1.2420140846e-1,
+    1.4249322787e-1,
+    -1.6668057665e-1,
+    2.0000714765e-1,
+    -2.4999993993e-1,
+    3.3333331174e-1,
+)
 _SIN = (-1.9515295891e-4, 8.3321608736e-3, -1.6666654611e-1)
 _COS = (2.443315711809948e-5, -1.388731625493765e-3, 4.166664568298827e-2)
 _ERF_NEAR = (-5.9994048e-04, 4.9948301e-03, -2.6767720e-02, 1.1281846e-01, -3.7612498e-01, 1.1283791)
-_ERFC_LOG = (1.95937784e-04, -3.04322247e-03, 2.22269390e-02, -1.03931636e-01, -6.37182236e-01, -1.12767565, -1.95670713e-04)
-_LOG2_SERIES = tuple(2.0 / (_LN2 * k) for k in range(17, 0, -2))  # log2(m) = 2/ln2 * (s + s**3/3 + ...), s = (m-1)/(m+1)
+_ERFC_LOG = (
+    1.95937784e-04,
+    -3.04322247e-03,
+    2.22269390e-02,
+    -1.03931636e-01,
+    -6.37182236e-01,
+    -1.12767565,
+    -1.95670713e-04,
+)
+_LOG2_SERIES = tuple(
+    2.0 / (_LN2 * k) for k in range(17, 0, -2)
+)  # log2(m) = 2/ln2 * (s + s**3/3 + ...), s = (m-1)/(m+1)
 _EXP2_SERIES = tuple(_LN2**k / math.factorial(k) for k in range(9, -1, -1))
 
 
@@ -168,7 +189,9 @@ def power(x: V, y: V) -> V:
     size = absolute(x).to(F64)
     exponent = _log2(size) * y.to(F64)
     result = _exp2(exponent).to(F32)
-    result = where(x.eq(0.0), where(y < 0.0, x.const(_INFINITY), x.const(0.0)), result)
+    zero, infinity = x.const(0.0), x.const(_INFINITY)
+    result = where(x.eq(0.0), where(y < 0.0, infinity, zero), result)
+    result = where(absolute(x).eq(infinity), where(y < 0.0, zero, infinity), result)
     whole = floor(y).eq(y)
     half = y * 0.5
     odd = V(x.b, x.b.and_(whole.v, floor(half).ne(half).v))
@@ -184,7 +207,7 @@ def power(x: V, y: V) -> V:
 
 
 def _log2(x: V) -> V:
-    """log2 of a positive float64 that was a float32, to about 2**-40; infinity gives a large number."""
+    """log2 of a positive float64 that was a float32, to about 2**-40."""
     shifted = x.bits() - 0x3FE6A09E667F3BCD
     m = ((shifted & 0x000FFFFFFFFFFFFF) + 0x3FE6A09E667F3BCD).as_float()
     # the exponent as a float64, without a conversion from int64 that not every machine has as a vector instruction
@@ -274,14 +297,33 @@ def _library(name: str) -> Emitter:
 
 
 _BOTH: dict[str, Emitter] = {
-    "sqrt": sqrt, "rsqrt": rsqrt, "absolute": absolute, "floor": floor, "ceil": ceil, "rint": rint, "sign": sign, "maximum": maximum,
-    "minimum": minimum, "floordiv": floordiv, "floormod": floormod, "isnan": is_nan, "fma": fma,
-}  # fmt: skip
+    "sqrt": sqrt,
+    "rsqrt": rsqrt,
+    "absolute": absolute,
+    "floor": floor,
+    "ceil": ceil,
+    "rint": rint,
+    "sign": sign,
+    "maximum": maximum,
+    "minimum": minimum,
+    "floordiv": floordiv,
+    "floormod": floormod,
+    "isnan": is_nan,
+    "fma": fma,
+}
 
 FLOAT32: dict[str, Emitter] = _BOTH | {
-    "exp": exp, "expm1": expm1, "log": log, "log1p": log1p, "tanh": tanh, "sigmoid": sigmoid, "erf": erf, "sin": sin, "cos": cos,
+    "exp": exp,
+    "expm1": expm1,
+    "log": log,
+    "log1p": log1p,
+    "tanh": tanh,
+    "sigmoid": sigmoid,
+    "erf": erf,
+    "sin": sin,
+    "cos": cos,
     "power": power,
-}  # fmt: skip
+}
 """Functions of float32 values."""
 
 FLOAT64: dict[str, Emitter] = _BOTH | {

@@ -25,7 +25,7 @@ def kernel(args, lo, hi, worker):
 """
 
 
-@functools.lru_cache(maxsize=None)
+@functools.cache
 def _kernel(source: str, target: str) -> Kernel:
     return Kernel(f"convert_{source}_{target}", _SOURCE.format(source=source, target=target, chunk=_CHUNK))
 
@@ -36,7 +36,8 @@ def _convert(source: Buffer, target: Buffer, size: Dim, kinds: tuple[str, str], 
 
 
 def widen(node: Node, ctx: LowerContext, values: Sequence[Value]) -> tuple[list[Launch], list[Buffer]]:
-    """Buffers of the values in the type that is computed in, and the launches that fill those that are not there yet."""
+    """Buffers of the values in the type that is computed in, and the launches that fill those that are not there
+    yet."""
     launches: list[Launch] = []
     buffers = []
     for value in values:

@@ -77,8 +77,8 @@ class HardSigmoid(Unary):
     """0.2 x + 0.5, clipped to [0, 1]."""
 
     name = "hard_sigmoid"
-    scalar = "minimum(maximum(({0} * 2 + 5) / 10, 0), 1)"
-    fn = staticmethod(lambda x: np.minimum(np.maximum((x * 2 + 5) / 10, 0), 1))
+    scalar = "minimum(maximum({0} * 0.2 + 0.5, 0), 1)"
+    fn = staticmethod(lambda x: np.minimum(np.maximum(x * 0.2 + 0.5, 0), 1))
 
     def backward(self, node: Node, g: Value) -> tuple[Value | None, ...]:
         inside = b.compare("less_equal", b.unary("abs", node.inputs[0]), 2.5)

@@ -304,12 +304,21 @@ class Mod(Binary):
         return g, b.neg(b.mul(g, b.floordiv(*node.inputs)))
 
 
+def _power(x: Array, y: Array) -> Array:
+    if x.dtype.kind == "f":
+        return np.asarray(np.power(x, y))
+    unit = np.where(np.abs(x) == 1, np.where(y % 2 == 0, 1, x), 0)
+    return np.where(y < 0, unit, np.power(x, np.maximum(y, 0)))
+
+
 class Pow(Binary):
-    """Where the base is not positive, the gradient of the exponent is 0."""
+    """Where the base is not positive, the gradient of the exponent is 0. A negative power of an integer is 0 unless the
+    base is 1 or -1.
+    """
 
     name = "pow"
     scalar = "power({0}, {1})"
-    fn = np.power
+    fn = _power
 
     def backward(self, node: Node, g: Value) -> tuple[Value | None, ...]:
         x, y = node.inputs

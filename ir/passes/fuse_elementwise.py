@@ -6,70 +6,12 @@ It comes after the other fusions, which want to see single nodes, and before cod
 from __future__ import annotations
 
 from ir import builder
-from ir.graph import Graph, Node, Value
+from ir.graph import Graph, Node, Update, Value
 from ir.passes.regions import body_of, is_elementwise, is_scalar_constant, origins, region_inputs
 from ir.rewrite import assemble, copy_node
-from ir.graph import Update
 
 _MAX_NODES = 48  # per region; keeps kernels quick to compile
 _MAX_OPERANDS = 14  # distinct tensors read; more than a core's load ports and prefetchers follow
-
-
-class _Regions:
-    """Grows regions in topological order while the graph of regions stays free of cycles.
-
-    Every node starts as a region of its own; `above` holds, per region, the set of all regions it depends on, as bits.
-    """
-
-    def __init__(self, graph: Graph) -> None:
-        self.graph = graph
-        self.region: dict[Node, int] = {}
-        self.members: dict[int, list[Node]] = {}
-        self.above: dict[int, int] = {}
-
-    def add(self, node: Node) -> None:
-        number = len(self.region)
-        self.region[node] = number
-        self.members[number] = [node]
-        self.above[number] = self._above_inputs(node, number)
-
-    def _above_inputs(self, node: Node, own: int) -> int:
-        bits = 0
-        for v in node.inputs:
-            if v.node is not None:
-                r = self.region[v.node]
-                if r != own:
-                    bits |= self.above[r] | (1 << r)
-        return bits
-
-    def can_merge(self, a: int, b: int) -> bool:
-        """Whether regions `a` and `b`, `b` depending directly on `a`, may become one."""
-        first, second = self.members[a][0].output, self.members[b][0].output
-        # A region is one loop: all its values have one shape.
-        if first.shape != second.shape:
-            return False
-        nodes = self.members[a] + self.members[b]
-        if len(nodes) > _MAX_NODES or len(region_inputs(nodes)) > _MAX_OPERANDS:
-            return False
-        # Nothing outside may stand between them: a region that `b` needs and that itself needs `a`.
-        between = self.above[b] & ~(1 << a)
-        while between:
-            r = between.bit_length() - 1
-            if self.above[r] >> a & 1:
-                return False
-            between ^= 1 << r
-        return True
-
-    def merge(self, a: int, b: int) -> None:
-        """Moves region `a` into `b`."""
-        for node in self.members[a]:
-            self.region[node] = b
-        self.members[b] = sorted(self.members.pop(a) + self.members[b], key=lambda n: n.serial)
-        above = (self.above.pop(a) | self.above[b]) & ~(1 << a) & ~(1 << b)
-        self.above[b] = above
-        for r, bits in self.above.items():
-            if bits >> a & 1 or bits >> b & 1:
-                self.above[r] = (bits & ~(1 << a)) | (1 << b) | above
 
 
 def fusible(node: Node) -> bool:
@@ -77,19 +19,93 @@ def fusible(node: Node) -> bool:
     return is_elementwise(node) or node.op.name == "broadcast_to"
 
 
+class _Regions:
+    """Grows regions in topological order.
+
+    Every region has a level, and an edge between two regions always leads to a higher level, so the graph of regions has
+    no cycles, whatever is merged. A node joins the regions of its operands that are on the highest level among them.
+    """
+
+    def __init__(self, graph: Graph) -> None:
+        self.graph = graph
+        self.region: dict[Node, int] = {}
+        self.members: dict[int, list[Node]] = {}
+        self.level: dict[int, int] = {}
+
+    def add(self, node: Node) -> None:
+        level = 0
+        joined: list[int] = []
+        for v in node.inputs:
+            if v.node is None or is_scalar_constant(v):
+                continue
+            r = self.region[v.node]
+            # A region is one loop: only a fusible operand of the same shape can be in the same one.
+            if fusible(node) and fusible(v.node) and v.shape == node.output.shape:
+                level = max(level, self.level[r])
+                joined.append(r)
+            else:
+                level = max(level, self.level[r] + 1)
+        joined = [r for r in dict.fromkeys(joined) if self.level[r] == level]
+        number = len(self.region)
+        self.region[node] = number
+        self.members[number] = [node]
+        if self._too_large(joined, node):
+            joined, level = [], level + 1
+        self.level[number] = level
+        for r in joined:
+            self._merge(r, number)
+
+    def _too_large(self, joined: list[int], node: Node) -> bool:
+        if not joined:
+            return False
+        nodes = [n for r in joined for n in self.members[r]] + [node]
+        return len(nodes) > _MAX_NODES or len(region_inputs(nodes)) > _MAX_OPERANDS
+
+    def _merge(self, r: int, into: int) -> None:
+        for n in self.members[r]:
+            self.region[n] = into
+        self.members[into] = self.members.pop(r) + self.members[into]
+        del self.level[r]
+
+    def sink(self) -> None:
+        """Moves nodes that only one later region uses into that region: the mask of an activation's derivative, say,
+        joins the derivative instead of being stored by the forward pass.
+
+        This makes no cycle: what the node needs cannot depend on the region that needs the node.
+        """
+        users, results = self.graph.users, self.graph.results
+        for node in reversed(self.graph.nodes):
+            if not fusible(node) or node.output in results:
+                continue
+            wanted = {self.region[u] for u in users.get(node.output, ())}
+            if len(wanted) != 1:
+                continue
+            (target,) = wanted
+            own = self.region[node]
+            if target != own and self._may_sink(node, target):
+                self.members[own].remove(node)
+                self.members[target].insert(0, node)
+                self.region[node] = target
+
+    def _may_sink(self, node: Node, target: int) -> bool:
+        members = self.members[target]
+        # One loop, one shape; and the region must be a loop.
+        if not fusible(members[0]) or members[0].output.shape != node.output.shape:
+            return False
+        if self._too_large([target], node):
+            return False
+        # Moving must not make more tensors wait: at most one full-size operand that the region does not read already.
+        read = set(region_inputs(members))
+        new = [v for v in dict.fromkeys(node.inputs) if v.shape == node.output.shape and v not in read]
+        return len([v for v in new if v.node is None or self.region[v.node] != target]) <= 1
+
+
 def fuse_elementwise(graph: Graph) -> Graph:
     """`graph` with connected elementwise nodes of one shape fused."""
     regions = _Regions(graph)
     for node in graph.nodes:
         regions.add(node)
-        if not fusible(node):
-            continue
-        for v in node.inputs:
-            producer = v.node
-            if producer is not None and fusible(producer):
-                a, b = regions.region[producer], regions.region[node]
-                if a != b and regions.can_merge(a, b):
-                    regions.merge(a, b)
+    regions.sink()
     return _rebuild(graph, regions)
 
 
@@ -101,7 +117,7 @@ def _rebuild(graph: Graph, regions: _Regions) -> Graph:
     results = graph.results
 
     def emit(number: int) -> None:
-        nodes = regions.members[number]
+        nodes = sorted(regions.members[number], key=lambda n: n.serial)
         if len(nodes) == 1 and nodes[0].op.name != "broadcast_to":
             new.update(zip(nodes[0].outputs, _copy(nodes[0], new), strict=True))
             return

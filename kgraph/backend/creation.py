@@ -85,6 +85,8 @@ def int_shape(x: Any) -> tuple[int | None, ...]:
     """The shape as a tuple of ints, None where a size is not known yet."""
     if hasattr(x, "_keras_shape"):
         return tuple(x._keras_shape)
+    if isinstance(x, np.ndarray):
+        return x.shape
     return tuple(d if isinstance(d, int) else None for d in as_value(x).shape)
 
 

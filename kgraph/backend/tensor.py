@@ -2,7 +2,7 @@
 
 `Tensor` holds the value and offers operators; `as_value` and `operands` turn what users pass (tensors, numbers, arrays)
 into values. Before it come `static.py` and `indexing.py`, after it the operations in `creation.py`,
-`math.py`, `shape.py`, `nn.py`, `random.py` and `control.py`.
+`math.py`, `shaping.py`, `nn.py`, `random.py` and `control.py`.
 """
 
 from __future__ import annotations

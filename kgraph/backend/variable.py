@@ -164,3 +164,8 @@ def _fitted(x: Variable, new: Value) -> Value:
         if not all(isinstance(d, int) for d in new.shape):
             return b.reshape(new, x.value.shape)
     return new
+
+
+def get_variable_shape(x: Variable) -> tuple[int, ...]:
+    """The shape of a variable."""
+    return x.stored.type.bind({})

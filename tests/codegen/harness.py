@@ -15,7 +15,7 @@ from codegen.cpu.call import c_function
 from codegen.launch import F32, F64, Buffer, BufferKind, Choose, Entry, Launch, Read, Size, Slot, Write
 from ir import dims
 from ir.dims import Dim, SymDim
-from ir.graph import Attrs, Graph, Node, Value
+from ir.graph import Attrs, Node, Value
 from ir.types import TensorType
 
 Array = np.ndarray  # type: ignore[type-arg]
@@ -85,13 +85,14 @@ def prepare(
     launches: Sequence[Launch], buffers: Mapping[Buffer, Array], env: Env
 ) -> tuple[list[Callable[[int, int], None]], list[int], list[Any]]:
     """One function (lo, hi) per launch, the number of its tiles, and what must stay alive."""
+    workspaces: list[Array] = []
     keep: list[Any] = [dict(buffers)]
     addresses = {b: a.ctypes.data for b, a in buffers.items()}
     for launch in launches:
         for b in (s.buffer for s in launch.slots if isinstance(s, (Read, Write))):
             if b not in addresses:
-                keep.append(aligned(dims.bind(b.nbytes, env)))
-                addresses[b] = keep[-1].ctypes.data
+                workspaces.append(guarded(aligned(dims.bind(b.nbytes, env))))
+                addresses[b] = workspaces[-1].ctypes.data
     calls: list[Callable[[int, int], None]] = []
     tiles = []
     for launch in launches:
@@ -103,10 +104,12 @@ def prepare(
         def call(lo: int, hi: int, f: Any = function, row: Array = row, scratch: Array = scratch) -> None:
             f(row.ctypes.data, lo, hi, scratch.ctypes.data)
             assert (scratch[-_GUARD:] == 0xFF).all(), "a kernel wrote past its scratch"
+            for workspace in workspaces:
+                check_guard(workspace)
 
         calls.append(call)
         tiles.append(bind(launch.tiles, env))
-    return calls, tiles, keep
+    return calls, tiles, [keep, workspaces]
 
 
 def run_launches(
@@ -116,9 +119,11 @@ def run_launches(
     tiles_at_once: int | None = None,
     reverse: bool = False,
 ) -> None:
-    """Runs launches in order. `buffers` holds contiguous arrays (written in place); workspaces are made here, full of NaN.
+    """Runs launches in order. `buffers` holds contiguous arrays (written in place); workspaces are made here, full of
+    NaN.
 
-    `tiles_at_once` cuts the tiles of each launch into calls of that many, `reverse` runs those in reverse: the results must not change.
+    `tiles_at_once` cuts the tiles of each launch into calls of that many, `reverse` runs those in reverse: the results
+    must not change.
     """
     calls, tiles, keep = prepare(launches, buffers, env or {})
     for call, count in zip(calls, tiles, strict=True):
@@ -132,30 +137,30 @@ def run_launches(
 def run_node(
     lower: Callable[..., list[Launch]], node: Node, arrays: Sequence[Array], env: Env | None = None, **options: Any
 ) -> list[Array]:
-    """Lowers one node, runs it on arrays and returns its outputs. Checks that inputs keep their content and nothing else is written."""
+    """Lowers one node, runs it on arrays and returns its outputs. Checks that inputs keep their content and nothing
+    else is written."""
     ctx = Context()
     run_options = {k: options.pop(k) for k in ("tiles_at_once", "reverse") if k in options}
     launches = lower(node, ctx, **options)
     buffers: dict[Buffer, Array] = {}
     for value, array in zip(node.inputs, arrays, strict=True):
-        buffers[ctx.buffer(value)] = _guarded(np.ascontiguousarray(array))
+        buffers[ctx.buffer(value)] = guarded(np.ascontiguousarray(array))
     outputs = []
     for value in node.outputs:
         dtype = value.type.dtype.numpy
-        outputs.append(_guarded(np.frombuffer(b"\xff" * dims.bind(value.type.nbytes, env or {}), dtype)))
+        outputs.append(guarded(np.frombuffer(b"\xff" * dims.bind(value.type.nbytes, env or {}), dtype)))
         buffers[ctx.buffer(value)] = outputs[-1]
     for buffer, data in ctx.contents.items():
         buffers[buffer] = np.frombuffer(data, np.uint8)
     run_launches(launches, buffers, env, **run_options)
     for value, array in zip(node.inputs, arrays, strict=True):
         assert buffers[ctx.buffer(value)].tobytes() == np.ascontiguousarray(array).tobytes(), "an input was changed"
-    for array in buffers.values():
-        if array.base is not None and isinstance(array.base, np.ndarray) and array.base.dtype == np.uint8:
-            _check_guard(array)
+    for value in (*node.inputs, *node.outputs):
+        check_guard(buffers[ctx.buffer(value)])
     return [a.reshape(v.type.bind(env or {})) for a, v in zip(outputs, node.outputs, strict=True)]
 
 
-def _guarded(array: Array) -> Array:
+def guarded(array: Array) -> Array:
     """A copy with guard bytes on either side."""
     block = aligned(array.nbytes + 2 * _GUARD)
     inside = block[_GUARD : _GUARD + array.nbytes].view(array.dtype)
@@ -163,11 +168,10 @@ def _guarded(array: Array) -> Array:
     return inside
 
 
-def _check_guard(array: Array) -> None:
+def check_guard(array: Array) -> None:
     block = array.base
     start = array.ctypes.data - block.ctypes.data
-    around = np.concatenate([block[max(0, start - _GUARD) : start], block[start + array.nbytes : start + array.nbytes + _GUARD]])
+    end = start + array.nbytes
+    around = np.concatenate([block[start - _GUARD : start], block[end : end + _GUARD]])
     assert (around == 0xFF).all(), "a kernel wrote outside a buffer"
 
-
-__all__ = ["Context", "Graph", "bind", "make_node", "prepare", "run_launches", "run_node"]

@@ -25,7 +25,9 @@ def kernel(number: int = 7, comment: str = "%0 = number()") -> Kernel:
 def run(code: str, home: Path) -> list[str]:
     """Lines that a fresh process prints."""
     env = os.environ | {"KGRAPH_HOME": str(home), "PYTHONPATH": str(ROOT)}
-    return subprocess.run([sys.executable, "-c", code], env=env, check=True, capture_output=True, text=True).stdout.split()
+    return subprocess.run(
+        [sys.executable, "-c", code], env=env, check=True, capture_output=True, text=True
+    ).stdout.split()
 
 
 SCRIPT = """

@@ -1,4 +1,6 @@
-"""Compiling kernels: what vectorises, what may alias, which mistakes get which message, and the words kernels are written with."""
+"""Compiling kernels: what vectorises, what may alias, which mistakes get which message, and the words kernels are
+written with.
+"""
 
 from __future__ import annotations
 
@@ -67,12 +69,30 @@ def test_mathematics_vectorises(function: str) -> None:
 
 
 @x86
-@pytest.mark.parametrize(("expression", "dtype"), [
-    ("maximum(x0, f32(0))", "f32"), ("where(x0 > x1, x0 * x1, -x0)", "f32"), ("x0 * x1 + x0", "f16"), ("x0 + x1", "i32"),
-    ("minimum(absolute(x0), x1)", "i32"), ("x0 * x1 + x0", "f64"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("expression", "dtype"),
+    [
+        ("maximum(x0, f32(0))", "f32"),
+        ("where(x0 > x1, x0 * x1, -x0)", "f32"),
+        ("x0 * x1 + x0", "f16"),
+        ("x0 + x1", "i32"),
+        ("minimum(absolute(x0), x1)", "i32"),
+        ("x0 * x1 + x0", "f64"),
+    ],
+)
 def test_expressions_vectorise(expression: str, dtype: str) -> None:
     assert vector_instructions(assembly(elementwise(expression, f"{dtype} {dtype}", dtype)), "vmov[a-z]*[0-9]*")
+
+
+@x86
+@pytest.mark.parametrize(
+    ("cpu", "features", "register"),
+    [("skylake-avx512", "-prefer-256-bit", "zmm"), ("haswell", "", "ymm"), ("znver5", "", "zmm"), ("x86-64", "", "xmm")],
+)
+def test_vectors_are_as_wide_as_the_machine(cpu: str, features: str, register: str) -> None:
+    text = assembly(elementwise("exp(x0) * x1", "f32 f32", "f32"), cpu, features)
+    widest = [r for r in ("zmm", "ymm", "xmm") if f"%{r}" in text][0]
+    assert widest == register
 
 
 SUM = """
@@ -161,12 +181,25 @@ def test_half_precision_is_computed_in_single(cache: KernelCache) -> None:
     assert apply(cache, "cast_f16(x0)", "f32", np.array([1.0001, 65520.0], "f")).tolist() == [1.0, np.inf]
 
 
-@pytest.mark.parametrize(("target", "source", "values"), [
-    ("f32", np.int64, [-3, 0, 1 << 40]), ("f32", np.bool_, [True, False]), ("f64", np.float32, [0.1]), ("f32", np.float64, [0.1]),
-    ("bool", np.float32, [0.0, -0.0, 0.5, -2.0]), ("bool", np.int32, [0, 256, -1]), ("i32", np.float32, [-2.7, 2.7, 0.0, -0.3]),
-    ("u8", np.float32, [0.0, 200.9, 255.0]), ("u8", np.int32, [256, 257, -1]), ("i64", np.float64, [-1e15, 2.5]),
-    ("i64", np.uint8, [200]), ("u64", np.float32, [3.7, 2.0**63]), ("f32", np.uint64, [2**63]), ("i8", np.bool_, [True, False]),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("target", "source", "values"),
+    [
+        ("f32", np.int64, [-3, 0, 1 << 40]),
+        ("f32", np.bool_, [True, False]),
+        ("f64", np.float32, [0.1]),
+        ("f32", np.float64, [0.1]),
+        ("bool", np.float32, [0.0, -0.0, 0.5, -2.0]),
+        ("bool", np.int32, [0, 256, -1]),
+        ("i32", np.float32, [-2.7, 2.7, 0.0, -0.3]),
+        ("u8", np.float32, [0.0, 200.9, 255.0]),
+        ("u8", np.int32, [256, 257, -1]),
+        ("i64", np.float64, [-1e15, 2.5]),
+        ("i64", np.uint8, [200]),
+        ("u64", np.float32, [3.7, 2.0**63]),
+        ("f32", np.uint64, [2**63]),
+        ("i8", np.bool_, [True, False]),
+    ],
+)
 def test_casts(cache: KernelCache, target: str, source: type, values: list[float]) -> None:
     from ir import dtypes
 
@@ -189,18 +222,36 @@ def kernel(args, lo, hi, worker):
 """
     target, out, wide = np.full(4, 9, "i4"), np.zeros(4, "i4"), np.zeros(1)
     big = 0xD2511F53
-    run(cache, Kernel("words", source), (target, np.arange(1, 5, dtype="i4"), out, np.float32(1.5), big, wide, 2.5), (0, 1))
+    run(
+        cache,
+        Kernel("words", source),
+        (target, np.arange(1, 5, dtype="i4"), out, np.float32(1.5), big, wide, 2.5),
+        (0, 1),
+    )
     assert target.tolist() == [1, 0, 3, 9] and wide[0] == 2.5
     assert out[0] == np.float32(1.5).view("i4") and out[2] == 20
     assert out[1:4:2].view("u4").tolist() == [big * big >> 32, big * big & 0xFFFFFFFF]
 
 
 def test_indirect_calls(cache: KernelCache) -> None:
-    callee = Kernel("sum16", "def kernel(" + ", ".join(f"p{i}" for i in range(16)) + "):\n    slots(p0)[0] = "
-                    + " + ".join(f"p{i}" for i in range(1, 16)) + "\n", params=16)  # fmt: skip
-    caller = Kernel("caller", "def kernel(args, lo, hi, worker):\n    a = slots(args)\n    call_n(a[0], a[1], "
-                    + ", ".join(map(str, range(1, 16))) + ")\n    call_kernel(a[2], args, 3, 4, 5)\n")  # fmt: skip
-    ordinary = Kernel("ordinary", "def kernel(args, lo, hi, worker):\n    slots(args)[0] = lo * 100 + hi * 10 + worker\n")
+    callee = Kernel(
+        "sum16",
+        "def kernel("
+        + ", ".join(f"p{i}" for i in range(16))
+        + "):\n    slots(p0)[0] = "
+        + " + ".join(f"p{i}" for i in range(1, 16))
+        + "\n",
+        params=16,
+    )
+    caller = Kernel(
+        "caller",
+        "def kernel(args, lo, hi, worker):\n    a = slots(args)\n    call_n(a[0], a[1], "
+        + ", ".join(map(str, range(1, 16)))
+        + ")\n    call_kernel(a[2], args, 3, 4, 5)\n",
+    )
+    ordinary = Kernel(
+        "ordinary", "def kernel(args, lo, hi, worker):\n    slots(args)[0] = lo * 100 + hi * 10 + worker\n"
+    )
     out = np.zeros(1, "i8")
     row = slots_of(cache.get(callee), out, cache.get(ordinary))
     from codegen.cpu.call import c_function
@@ -212,20 +263,23 @@ def test_indirect_calls(cache: KernelCache) -> None:
 BODY = "def kernel(args, lo, hi, worker):\n    x = f32p(slots(args)[0])\n"
 
 
-@pytest.mark.parametrize(("source", "message"), [
-    (BODY + "    x[0] = undefined_name\n", "undefined_name"),
-    (BODY + "    x[0] = x[0] * 2.0\n", "became float64"),
-    (BODY + "    x[0] = maximum(x[0], 1)\n", "arguments must have one type"),
-    (BODY + "    x[0] = where(x[0], x[0], x[0])\n", "bool condition"),
-    (BODY + "    x[0] = exp(lo)\n", "exp does not take int64"),
-    (BODY + "    load(lo, 0)\n", "typed pointer"),
-    (BODY + "    y = [lo]\n    x[0] = y[0]\n", "cannot be compiled"),
-    (BODY + "    print(lo)\n", "cannot be compiled"),
-    (BODY + "    return lo\n", "No conversion from int64 to none"),
-    (BODY + "    x[0] =\n", "line 3"),
-    ("def kernel(args):\n    pass\n", "takes 1 parameters, expected 4"),
-    ("def other(args, lo, hi, worker):\n    pass\n", "no function called 'kernel'"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("source", "message"),
+    [
+        (BODY + "    x[0] = undefined_name\n", "undefined_name"),
+        (BODY + "    x[0] = x[0] * 2.0\n", "became float64"),
+        (BODY + "    x[0] = maximum(x[0], 1)\n", "arguments must have one type"),
+        (BODY + "    x[0] = where(x[0], x[0], x[0])\n", "bool condition"),
+        (BODY + "    x[0] = exp(lo)\n", "exp does not take int64"),
+        (BODY + "    load(lo, 0)\n", "typed pointer"),
+        (BODY + "    y = [lo]\n    x[0] = y[0]\n", "cannot be compiled"),
+        (BODY + "    print(lo)\n", "cannot be compiled"),
+        (BODY + "    return lo\n", "No conversion from int64 to none"),
+        (BODY + "    x[0] =\n", "line 3"),
+        ("def kernel(args):\n    pass\n", "takes 1 parameters, expected 4"),
+        ("def other(args, lo, hi, worker):\n    pass\n", "no function called 'kernel'"),
+    ],
+)
 def test_mistakes_name_the_kernel_and_show_its_comment(source: str, message: str) -> None:
     with pytest.raises(KernelError) as error:
         compile_kernel(Kernel("faulty_7", source, "%3 = relu(%2)   # dense_1"))
@@ -242,11 +296,19 @@ def test_unknown_factory() -> None:
 
 def test_library_functions() -> None:
     assert all(map(is_library_function, ("expf", "pow", "memcpy", "fmodf", "erff", "__truncsfhf2", "log1p")))
-    assert not any(map(is_library_function, ("NRT_Allocate", "numba_unpickle", "PyErr_Clear", "printf", "_GLOBAL_OFFSET_TABLE_")))
+    assert not any(
+        map(is_library_function, ("NRT_Allocate", "numba_unpickle", "PyErr_Clear", "printf", "_GLOBAL_OFFSET_TABLE_"))
+    )
 
 
 def test_kernel_text() -> None:
-    k = Kernel("k", "def kernel(args, lo, hi, worker):\n    pass\n", "%0 = a()\n%1 = b()", (("u", ("microkernel", 6)),), fastmath=True)
+    k = Kernel(
+        "k",
+        "def kernel(args, lo, hi, worker):\n    pass\n",
+        "%0 = a()\n%1 = b()",
+        (("u", ("microkernel", 6)),),
+        fastmath=True,
+    )
     assert k.text() == (
         "# kernel k\n# %0 = a()\n# %1 = b()\n# u = microkernel(6,)\n# sums may be reordered\n"
         "def kernel(args, lo, hi, worker):\n    pass\n"

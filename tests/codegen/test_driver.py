@@ -9,7 +9,22 @@ import pytest
 
 from codegen.cache import KernelCache
 from codegen.cpu.call import c_function
-from codegen.cpu.driver import A, ARGS, B, BARRIER, BRANCH, CHAINED, COLUMNS, FN, INDEPENDENT, KIND, LOOP, TILES, Driver, load_driver
+from codegen.cpu.driver import (
+    ARGS,
+    BARRIER,
+    BRANCH,
+    CHAINED,
+    COLUMNS,
+    FN,
+    INDEPENDENT,
+    KIND,
+    LOOP,
+    TILES,
+    A,
+    B,
+    Driver,
+    load_driver,
+)
 from codegen.source import Kernel
 
 Array = np.ndarray  # type: ignore[type-arg]
@@ -49,7 +64,9 @@ class Table:
     def add(self, values: dict[int, int]) -> None:
         self.rows.append([values.get(column, 0) for column in range(COLUMNS)])
 
-    def run(self, driver: Driver, patches: Array | None = None, pointers: Array | None = None, worker: int = 0) -> list[int]:
+    def run(
+        self, driver: Driver, patches: Array | None = None, pointers: Array | None = None, worker: int = 0
+    ) -> list[int]:
         table = np.array(self.rows, np.int64).reshape(-1, COLUMNS)
         patches = np.zeros((0, 2), np.int64) if patches is None else patches
         pointers = np.zeros(0, np.int64) if pointers is None else pointers

@@ -94,6 +94,19 @@ def test_substitution_then_binding(tree: Tree, inner: Tree, env: dict[SymDim, in
     assert bind(dims.substitute(symbolic(tree), {B: symbolic(inner)}), env) == expected
 
 
+polynomials = st.recursive(leaves, lambda kids: st.tuples(st.sampled_from("+-*"), kids, kids), max_leaves=7)
+
+
+@settings(deadline=None, max_examples=200)
+@given(polynomials, st.integers(1, 6), st.integers(1, 6))
+def test_divisions_by_numbers_have_one_form(tree: Tree, k: int, m: int) -> None:
+    a = symbolic(tree)
+    assert (a // k) // m == a // (k * m)
+    assert (a * k) // (m * k) == a // m
+    assert (a // k + B) // m == (a + B * k) // (k * m)
+    assert ceildiv(ceildiv(a, k), m) == ceildiv(a, k * m)
+
+
 @settings(deadline=None, max_examples=200)
 @given(trees, trees, trees)
 def test_equal_dims_have_one_form(x: Tree, y: Tree, z: Tree) -> None:
@@ -109,7 +122,6 @@ def test_equal_dims_have_one_form(x: Tree, y: Tree, z: Tree) -> None:
         assert floordiv(a * b, b) == a and mod(a * b, b) == 0
     for k in (2, 3):
         assert (a * k + b) // k == a + b // k
-        assert (a // k) // 3 == a // (3 * k)
         assert (a * k + b) % k == b % k
 
 
@@ -120,7 +132,7 @@ def test_equal_dims_have_one_form(x: Tree, y: Tree, z: Tree) -> None:
         (B + 0, "B"),
         (B * T // T, "B"),
         ((2 * B + 4) // 2, "B + 2"),
-        ((H - 3) // 2 + 1, "((H + 1)//2)"),
+        ((H - 3) // 2 + 1, "((H + 1)//2) - 1"),
         (B * 2 - B * 2, "0"),
         (B * B + 2 * B * T + T * T, "B*B + 2*B*T + T*T"),
         ((B + T) * (B - T), "B*B - T*T"),
@@ -137,6 +149,14 @@ def test_equal_dims_have_one_form(x: Tree, y: Tree, z: Tree) -> None:
         (product([]), "1"),
         (product([B, 0]), "0"),
         (-(B // 2), "-(B//2)"),
+        (T - B // 2, "-(B//2) + T"),
+        (T * (B // 2), "(B//2)*T"),
+        (3 * (B // 2) % 2, "(((B//2))%2)"),
+        (B // 2 // T, "(((B//2))//T)"),
+        ((2 * B + 1) // -4, "((B + 1)//2) - B - 1"),
+        ((2 * B + 3) // 4, "((B + 1)//2)"),
+        (ceildiv(ceildiv(H, 2), 2), "((H + 3)//4)"),
+        ((B // 2 + T) // 3, "((B + 2*T)//6)"),
     ],
 )
 def test_canonical_text(dim: Dim, text: str) -> None:

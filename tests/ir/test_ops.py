@@ -5,6 +5,7 @@ Then what rows cannot say: errors, gradients at ties, second derivatives, shapes
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -18,7 +19,7 @@ from ir.autodiff import gradients
 from ir.dims import SymDim, bind
 from ir.graph import Attrs, Value
 from ir.interpreter import evaluate
-from ir.opdef import Op, TypeRuleError, infer
+from ir.opdef import Elementwise, Op, TypeRuleError, infer
 from ir.ops import OPS
 from ir.ops.base import SingleOutput
 from ir.ops.fused import MADE_LATE
@@ -155,6 +156,35 @@ def test_second_derivative(case: Case) -> None:
         return [g for g in gradients(squares, [xs[i] for i in wrt]) if g is not None]
 
     check_gradients(first, arrays, wrt, 1e-4)
+
+
+SCALAR_FUNCTIONS: dict[str, Any] = {
+    **{
+        f: getattr(np, f) for f in ("exp", "log", "log1p", "expm1", "tanh", "sqrt", "absolute", "floor", "ceil", "rint")
+    },
+    **{f: getattr(np, f) for f in ("sin", "cos", "maximum", "minimum", "where", "isnan")},
+    "sigmoid": lambda x: np.where(x > 0, 1 / (1 + np.exp(-x)), np.exp(x) / (1 + np.exp(x))) + 0 * np.tanh(x),
+    "erf": lambda x: np.vectorize(math.erf, otypes=[x.dtype])(x),
+    "rsqrt": lambda x: 1 / np.sqrt(x),
+    "sign": lambda x: np.nan_to_num(np.sign(x)),
+    "power": type(OPS["pow"]).fn,
+    "floordiv": np.floor_divide,
+    "floormod": np.mod,
+    **{f"cast_{d.short}": (lambda x, d=d: x.astype(d.numpy)) for d in dtypes.ALL},
+}
+
+
+@pytest.mark.parametrize("case", [c for c in CASES if isinstance(OPS[c.op], Elementwise)], ids=lambda c: c.name)
+def test_scalar_expression_means_the_reference(case: Case) -> None:
+    """The text that targets compile, run by numpy; in float64, so that rounding does not hide a wrong constant."""
+    op, (arrays, attrs) = OPS[case.op], as_float64(case)
+    assert isinstance(op, Elementwise)
+    text = op.expression(Attrs(attrs), tuple(dtypes.of(a.dtype) for a in arrays))
+    names = [f"x{i}" for i in range(len(arrays))]
+    with np.errstate(all="ignore"):
+        result = eval(text.format(*names), {**SCALAR_FUNCTIONS, **dict(zip(names, arrays, strict=True))})
+    (expected,) = op.reference(arrays, Attrs(attrs))
+    np.testing.assert_allclose(np.broadcast_to(result, expected.shape), expected, rtol=1e-12, atol=1e-300)
 
 
 # Rules about the table itself.

@@ -14,7 +14,7 @@ from ir import builder as b
 from ir.dims import SymDim
 from ir.graph import Graph, Guard, Update, Variable
 from ir.parser import parse
-from ir.passes import PREDICT, TRAIN, PassRecord, run_passes
+from ir.passes import PREDICT, TEST, TRAIN, PassRecord, Pipeline, run_passes
 from ir.passes.check import CheckError, check_pass, choose_sizes
 from ir.passes.cse import cse
 from ir.passes.dce import dce
@@ -154,6 +154,10 @@ graph @dce(B) {
 """
 
 
+def basic(phase: int) -> Pipeline:
+    return ("specialize", partial(specialize, phase=phase)), ("simplify", simplify), ("cse", cse), ("dce", dce)
+
+
 @pytest.mark.parametrize(
     "name, text, run",
     [
@@ -186,12 +190,19 @@ def test_same_bits_on_random_graphs(run: Callable[[Graph], Graph], seed: int) ->
 
 @pytest.mark.parametrize("phase", [0, 1])
 @pytest.mark.parametrize("seed", range(15))
-def test_pipelines_on_random_graphs(phase: int, seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_basic_passes_in_a_row_on_random_graphs(phase: int, seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("KGRAPH_CHECK", "1")
     before = random_graph(seed + 100, size=30)
-    after = run_passes(before, TRAIN if phase else PREDICT)
+    after = run_passes(before, basic(phase))
     assert_same_bits(before, after, seed, bool(phase))
     assert not any(v.name == "phase" for v in after.inputs)
+
+
+@pytest.mark.parametrize("pipeline", [PREDICT, TEST, TRAIN], ids=["predict", "test", "train"])
+@pytest.mark.parametrize("seed", range(8))
+def test_whole_pipelines_pass_checking_mode(pipeline: Pipeline, seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("KGRAPH_CHECK", "1")
+    run_passes(random_graph(seed + 200, size=30), pipeline)
 
 
 def test_specialize_moves_guards_with_their_inputs() -> None:
@@ -239,9 +250,9 @@ def test_passes_take_linear_time() -> None:
 
     small, large = chain(200), chain(2000)
     start = time.perf_counter()
-    run_passes(small, PREDICT)
+    run_passes(small, basic(0))
     middle = time.perf_counter()
-    run_passes(large, PREDICT)
+    run_passes(large, basic(0))
     assert time.perf_counter() - middle < 60 * (middle - start) + 1.0
 
 

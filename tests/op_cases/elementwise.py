@@ -93,7 +93,13 @@ def binary_cases() -> list[Case]:
     for op in ("floordiv", "mod"):
         cases.append(Case(op, [a.astype(F32) for a in whole], id="whole", differentiable=()))
     cases.append(Case("floordiv", [np.array([1.0, 1.0], F32), np.array([0.1, 0.2], F32)], id="inexact"))
-    cases.append(Case("pow", [np.array([-2, 0, 3, 5], np.int32), np.array([3, 0, 4, 2], np.int32)], id="int32"))
+    cases.append(
+        Case(
+            "pow",
+            [np.array([-2, 0, 3, 5, 2, -1, -1, 1, 0], np.int32), np.array([3, 0, 4, 2, -1, -3, -2, -5, -1], np.int32)],
+            id="int32",
+        )
+    )
     cases.append(Case("add", [np.array([1, 250], np.uint8), np.array([2, 5], np.uint8)], id="uint8"))
     cases.append(
         Case(

@@ -1,0 +1,166 @@
+"""The backend: symbolic tensors, variables and functions, as in `from kgraph import backend as K`.
+
+Names, arguments and defaults are those of Keras 2.2.4 with its TensorFlow backend. Every operation adds to the IR;
+nothing runs before `eval`, `get_value` or a `function` asks for it.
+"""
+
+from __future__ import annotations
+
+from builtins import all as py_all
+from builtins import any as py_any
+from builtins import slice as py_slice
+from builtins import sum as py_sum
+
+from kgraph.backend.config import (
+    backend,
+    cast_to_floatx,
+    epsilon,
+    floatx,
+    image_data_format,
+    image_dim_ordering,
+    normalize_data_format,
+    set_epsilon,
+    set_floatx,
+    set_image_data_format,
+    set_image_dim_ordering,
+)
+from kgraph.backend.control import (
+    in_test_phase,
+    in_train_phase,
+    learning_phase,
+    set_learning_phase,
+    switch,
+)
+from kgraph.backend.conv import bias_add, conv1d, conv2d, conv2d_transpose, pool2d
+from kgraph.backend.creation import (
+    arange,
+    constant,
+    count_params,
+    dtype,
+    eye,
+    identity,
+    int_shape,
+    is_keras_tensor,
+    is_placeholder,
+    is_sparse,
+    is_tensor,
+    is_variable,
+    ndim,
+    ones,
+    ones_like,
+    placeholder,
+    shape,
+    to_dense,
+    zeros,
+    zeros_like,
+)
+from kgraph.backend.function import Function, eval, function, gradients, stop_gradient
+from kgraph.backend.math import (
+    abs,
+    all,
+    any,
+    argmax,
+    argmin,
+    batch_dot,
+    cast,
+    clip,
+    cos,
+    dot,
+    equal,
+    exp,
+    greater,
+    greater_equal,
+    l2_normalize,
+    less,
+    less_equal,
+    log,
+    logsumexp,
+    max,
+    maximum,
+    mean,
+    min,
+    minimum,
+    not_equal,
+    pow,
+    prod,
+    round,
+    sign,
+    sin,
+    sqrt,
+    square,
+    std,
+    sum,
+    var,
+)
+from kgraph.backend.nn import (
+    batch_normalization,
+    binary_crossentropy,
+    categorical_crossentropy,
+    dropout,
+    elu,
+    hard_sigmoid,
+    in_top_k,
+    normalize_batch_in_training,
+    relu,
+    sigmoid,
+    softmax,
+    softplus,
+    softsign,
+    sparse_categorical_crossentropy,
+    tanh,
+)
+from kgraph.backend.random import (
+    random_binomial,
+    random_normal,
+    random_normal_variable,
+    random_uniform,
+    random_uniform_variable,
+    truncated_normal,
+)
+from kgraph.backend.session import (
+    Session,
+    clear_session,
+    get_session,
+    get_uid,
+    name_scope,
+    reset_uids,
+    set_session,
+)
+from kgraph.backend.shaping import (
+    batch_flatten,
+    concatenate,
+    expand_dims,
+    flatten,
+    gather,
+    one_hot,
+    permute_dimensions,
+    repeat,
+    repeat_elements,
+    reshape,
+    resize_images,
+    resize_volumes,
+    reverse,
+    slice,
+    spatial_2d_padding,
+    spatial_3d_padding,
+    squeeze,
+    stack,
+    temporal_padding,
+    tile,
+    transpose,
+)
+from kgraph.backend.tensor import Tensor
+from kgraph.backend.variable import (
+    Update,
+    Variable,
+    batch_get_value,
+    batch_set_value,
+    get_value,
+    get_variable_shape,
+    moving_average_update,
+    set_value,
+    update,
+    update_add,
+    update_sub,
+    variable,
+)

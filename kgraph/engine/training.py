@@ -1,0 +1,490 @@
+"""`Model`: a network that can be compiled, trained, evaluated and asked for predictions.
+
+`compiling.py` makes the losses and metrics, `training_utils.py` checks what a user feeds, `training_arrays.py` loops over
+batches. Everything runs through `K.function`: one function trains, one tests, one predicts, each made when first used.
+"""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any
+
+import numpy as np
+
+from kgraph import backend as K
+from kgraph import optimizers
+from kgraph.engine import inspection, training_arrays, training_utils
+from kgraph.engine.compiling import Compiled, compile_outputs, target_shape
+from kgraph.engine.network import Network
+from kgraph.utils.generic_utils import slice_arrays, to_list, unpack_singleton
+
+_NOT_COMPILED = "You must compile a model before training/testing. Use `model.compile(optimizer, loss)`."
+Data = tuple[list[Any], list[Any], list[Any]]  # inputs, targets, sample weights (empty where none are given)
+
+
+class Model(Network):
+    """A network with training and prediction: `Model(inputs, outputs)`, or a subclass that implements `call`.
+
+    # Properties, once compiled
+        optimizer, loss, metrics, metrics_names, total_loss, targets, sample_weights
+    """
+
+    # Compiling
+
+    def compile(
+        self,
+        optimizer: Any,
+        loss: Any = None,
+        metrics: Any = None,
+        loss_weights: Any = None,
+        sample_weight_mode: Any = None,
+        weighted_metrics: Any = None,
+        target_tensors: Any = None,
+        **kwargs: Any,
+    ) -> None:
+        """Configure the model for training.
+
+        # Arguments
+            optimizer: an optimizer or its name.
+            loss: a function `(y_true, y_pred)` or its name; for several outputs a list, or a dictionary by output.
+            metrics: a list of functions or names; for several outputs also a dictionary by output.
+            loss_weights: factors of the outputs' losses: a list, or a dictionary by output.
+            sample_weight_mode: "temporal" for weights per timestep, None for weights per sample.
+            weighted_metrics: like `metrics`, weighted by sample and class weights.
+            target_tensors: tensors to use as targets, in place of data.
+
+        # Raises
+            ValueError: for an unknown name, or where there is nothing to optimize.
+        """
+        if kwargs:
+            raise TypeError(f"compile() got unexpected keyword arguments: {sorted(kwargs)}")
+        self.optimizer = optimizers.get(optimizer)
+        self.loss = loss if loss is not None else []
+        self.metrics = metrics or []
+        self.loss_weights = loss_weights
+        self.sample_weight_mode = sample_weight_mode
+        self.weighted_metrics = weighted_metrics
+        self._functions: dict[tuple[str, bool], Any] = {}
+        self._is_compiled = False
+        if not self.built:
+            # Inputs and outputs are not known yet; compiling goes on when the first data has told them.
+            self._target_tensors = target_tensors
+            return
+        self._compiled: Compiled = compile_outputs(
+            self, loss, metrics, loss_weights, sample_weight_mode, weighted_metrics, target_tensors
+        )
+        made = self._compiled
+        fed = made.fed_targets
+        self.loss_functions = made.loss_functions
+        self.total_loss = made.total_loss
+        self.targets = [target for target in made.targets if target is not None]
+        self.sample_weights = [weights for weights in made.sample_weights if weights is not None]
+        self.sample_weight_modes = made.sample_weight_modes
+        self.metrics_names = made.metrics_names
+        self.metrics_tensors = made.metrics_tensors
+        self.metrics_updates = made.metrics_updates
+        self.stateful_metric_names = made.stateful_metric_names
+        self.stateful_metric_functions = made.stateful_metric_functions
+        self._feed_targets = [made.targets[i] for i in fed]
+        self._feed_output_names = [self.output_names[i] for i in fed]
+        self._feed_output_shapes = [self._internal_output_shapes[i] for i in fed]
+        self._feed_loss_fns = [made.loss_functions[i] for i in fed]
+        self._feed_sample_weights = [made.sample_weights[i] for i in fed]
+        self._feed_sample_weight_modes = [made.sample_weight_modes[i] for i in fed]
+        self._training_updates: list[Any] | None = None
+        self._collected_trainable_weights = self.trainable_weights
+        self._is_compiled = True
+        K.get_session().last_compiled_model = self
+
+    def _check_trainable_weights_consistency(self) -> None:
+        """Warn where `trainable` was changed after `compile`, which has no effect."""
+        collected = self.__dict__.get("_collected_trainable_weights")
+        if collected is not None and len(self.trainable_weights) != len(collected):
+            warnings.warn(
+                "Discrepancy between trainable weights and collected trainable weights, did you set "
+                "`model.trainable` without calling `model.compile` after ?",
+                stacklevel=4,
+            )
+
+    def _require_compiled(self) -> None:
+        if self.optimizer is None:
+            raise RuntimeError(_NOT_COMPILED)
+        if not self._is_compiled:
+            self.compile(
+                self.optimizer,
+                self.loss,
+                self.metrics,
+                self.loss_weights,
+                self.sample_weight_mode,
+                self.weighted_metrics,
+                self.__dict__.get("_target_tensors"),
+            )
+
+    # Functions
+
+    def _function(self, kind: str, weighted: bool = False) -> Any:
+        """The function that trains, tests or predicts; `weighted` ones take sample weights after the targets."""
+        functions = self.__dict__.setdefault("_functions", {})
+        if (kind, weighted) not in functions:
+            functions[kind, weighted] = self._make_function(kind, weighted)
+        return functions[kind, weighted]
+
+    def _make_function(self, kind: str, weighted: bool) -> Any:
+        inputs = list(self._feed_inputs)
+        if kind == "predict":
+            outputs, updates = self.outputs, self.state_updates
+        else:
+            inputs += self._feed_targets + (self._feed_sample_weights if weighted else [])
+            outputs = [self.total_loss, *self.metrics_tensors]
+            updates = self._train_updates() if kind == "train" else self.state_updates + self.metrics_updates
+        if not isinstance(K.learning_phase(), int):
+            inputs.append(K.learning_phase())
+        return K.function(inputs, outputs, updates=updates, name=f"{kind}_function")
+
+    def _train_updates(self) -> list[Any]:
+        if self._training_updates is None:
+            with K.name_scope("training"), K.name_scope(type(self.optimizer).__name__):
+                made = self.optimizer.get_updates(params=self._collected_trainable_weights, loss=self.total_loss)
+            self._training_updates = [*self.updates, *made, *self.metrics_updates]
+        return self._training_updates
+
+    def _phase(self, phase: int) -> list[float]:
+        """The learning phase as functions are fed it; nothing where it is fixed."""
+        return [] if isinstance(K.learning_phase(), int) else [float(phase)]
+
+    def _make_train_function(self) -> None:
+        """Make the function that trains, and with it the optimizer's weights."""
+        self._require_compiled()
+        self._function("train")
+
+    def _make_test_function(self) -> None:
+        self._require_compiled()
+        self._function("test")
+
+    def _make_predict_function(self) -> None:
+        self._function("predict")
+
+    @property
+    def train_function(self) -> Any:
+        """The function of inputs, targets, sample weights and learning phase that makes a step of training."""
+        return self._function("train", True) if self._is_compiled else None
+
+    @property
+    def test_function(self) -> Any:
+        return self._function("test", True) if self._is_compiled else None
+
+    @property
+    def predict_function(self) -> Any:
+        return self._function("predict") if self.built else None
+
+    # What users feed
+
+    def _set_inputs(self, inputs: Any) -> None:
+        """Make placeholders like these arrays and call the model on them; for models that compute outputs in `call`."""
+        if self.inputs:
+            raise ValueError("Model inputs are already set.")
+        from kgraph.engine.input_layer import Input
+
+        tensors = [
+            x if K.is_tensor(x) else Input(batch_shape=(None, *x.shape[1:]), name=f"input_{i + 1}")
+            for i, x in enumerate(to_list(inputs))
+        ]
+        outputs = self.call(unpack_singleton(tensors))
+        self.inputs = tensors
+        self.outputs = to_list(outputs, allow_tuple=True)
+        self.input_names = [x._keras_history[0].name for x in tensors]
+        self.output_names = [f"output_{i + 1}" for i in range(len(self.outputs))]
+        self._feed_inputs, self._feed_input_names = tensors, self.input_names
+        self._feed_input_shapes = [K.int_shape(x) for x in tensors]
+        self._internal_output_shapes = [K.int_shape(x) for x in self.outputs]
+        self._inbound_nodes = []
+        self._add_inbound_node(
+            tensors, self.outputs, [None] * len(self.outputs), self._feed_input_shapes, self._internal_output_shapes, {}
+        )
+        self.built = True
+
+    def _standardize_user_data(
+        self,
+        x: Any,
+        y: Any = None,
+        sample_weight: Any = None,
+        class_weight: Any = None,
+        check_array_lengths: bool = True,
+        batch_size: int | None = None,
+    ) -> Data:
+        """Check what a user feeds; see `training_utils`. Builds a model that waits for data. `y` None: predicting."""
+        if not self.built:
+            self._build_for(x)
+        if y is not None:
+            self._require_compiled()
+        inputs = training_utils.standardize_input_data(
+            x, self._feed_input_names, self._feed_input_shapes, check_batch_axis=False, exception_prefix="input"
+        )
+        targets: list[Any] = []
+        weights: list[Any] = []
+        if y is not None:
+            targets, weights = self._standardize_targets(y, sample_weight, class_weight)
+            if check_array_lengths:
+                training_utils.check_array_length_consistency(inputs, targets, weights)
+            if self._is_graph_network:
+                shapes = [
+                    target_shape(shape, fn)
+                    for shape, fn in zip(self._feed_output_shapes, self._feed_loss_fns, strict=True)
+                ]
+                training_utils.check_loss_and_target_compatibility(targets, self._feed_loss_fns, shapes)
+            training_utils.check_label_range(
+                targets, self._feed_loss_fns, self._feed_output_names, self._feed_output_shapes
+            )
+        elif check_array_lengths:
+            training_utils.check_array_length_consistency(inputs, None)
+        if self.stateful and batch_size and inputs[0].shape[0] % batch_size:
+            raise ValueError(
+                "In a stateful network, you should only pass inputs with a number of samples that can be divided by "
+                f"the batch size. Found: {inputs[0].shape[0]} samples"
+            )
+        inputs = [_converted(a, p) for a, p in zip(inputs, self._feed_inputs, strict=True)]
+        if y is not None:
+            targets = [_converted(a, p) for a, p in zip(targets, self._feed_targets, strict=True)]
+            weights = [_converted(a, p) for a, p in zip(weights, self._feed_sample_weights, strict=False)]
+        return inputs, targets, weights
+
+    def _standardize_targets(self, y: Any, sample_weight: Any, class_weight: Any) -> tuple[list[Any], list[Any]]:
+        names = self._feed_output_names
+        shapes = [
+            target_shape(shape, fn) for shape, fn in zip(self._feed_output_shapes, self._feed_loss_fns, strict=True)
+        ]
+        targets = training_utils.standardize_input_data(
+            y, names, shapes, check_batch_axis=False, exception_prefix="target"
+        )
+        for name, target in zip(names, targets, strict=True):
+            if target is None:
+                raise ValueError(f'Error when checking target: no data was provided for output "{name}"')
+        given = training_utils.standardize_sample_weights(sample_weight, names)
+        classes = training_utils.standardize_class_weights(class_weight, names)
+        modes = self._feed_sample_weight_modes
+        if all(w is None for w in given) and not any(classes):
+            return targets, []  # every sample counts the same: the functions without weights do
+        weights = [
+            training_utils.standardize_weights(target, w, c, mode)
+            for target, w, c, mode in zip(targets, given, classes, modes, strict=True)
+        ]
+        return targets, weights
+
+    def _build_for(self, x: Any) -> None:
+        if isinstance(x, dict):
+            raise ValueError(
+                "Please do not pass a dictionary as model inputs: the model is not built yet, so its inputs have no "
+                "names."
+            )
+        arrays = list(x) if isinstance(x, (list, tuple)) else [x]
+        if not all(hasattr(a, "shape") for a in arrays):
+            raise ValueError(
+                f"Please provide as model inputs either a single array or a list of arrays. You passed: x={x}"
+            )
+        arrays = [training_utils.standardize_single_array(a) for a in arrays]
+        self._set_inputs(arrays if isinstance(x, (list, tuple)) else arrays[0])
+
+    # Training and testing on arrays
+
+    def fit(
+        self,
+        x: Any = None,
+        y: Any = None,
+        batch_size: int | None = None,
+        epochs: int = 1,
+        verbose: int = 1,
+        callbacks: Any = None,
+        validation_split: float = 0.0,
+        validation_data: Any = None,
+        shuffle: Any = True,
+        class_weight: Any = None,
+        sample_weight: Any = None,
+        initial_epoch: int = 0,
+        steps_per_epoch: int | None = None,
+        validation_steps: int | None = None,
+        **kwargs: Any,
+    ) -> Any:
+        """Train the model.
+
+        # Arguments
+            x: inputs: an array, a list, or a dictionary by input.
+            y: targets: an array, a list, or a dictionary by output.
+            batch_size: samples per step; 32 by default.
+            epochs: number of the last epoch.
+            verbose: 0 silent, 1 a progress bar, 2 a line per epoch.
+            callbacks: a list of `kgraph.callbacks.Callback`.
+            validation_split: fraction at the end of the data to keep for validation.
+            validation_data: `(x, y)` or `(x, y, sample_weight)` to validate on.
+            shuffle: whether to shuffle before each epoch; "batch" shuffles whole batches.
+            class_weight: a dictionary from classes to weights.
+            sample_weight: weights of the samples.
+            initial_epoch: number of epochs done before.
+            steps_per_epoch: steps of an epoch, where the data does not end by itself.
+            validation_steps: steps of a validation, with `steps_per_epoch`.
+
+        # Returns
+            A `History`, whose `history` holds the results of each epoch by name.
+        """
+        if batch_size is None and steps_per_epoch is None:
+            batch_size = 32
+        if "nb_epoch" in kwargs:
+            warnings.warn("The `nb_epoch` argument in `fit` has been renamed `epochs`.", stacklevel=2)
+            epochs = kwargs.pop("nb_epoch")
+        if kwargs:
+            raise TypeError(f"Unrecognized keyword arguments: {kwargs}")
+        if x is None and y is None and steps_per_epoch is None:
+            raise ValueError("If fitting from data tensors, you should specify the `steps_per_epoch` argument.")
+        if y is None:
+            y = self._no_targets()
+        data = self._standardize_user_data(x, y, sample_weight, class_weight, batch_size=batch_size)
+        validation = None
+        if validation_data:
+            validation = self._validation_data(validation_data, batch_size)
+        elif validation_split and 0.0 < validation_split < 1.0:
+            data, validation = _split(data, validation_split)
+        elif validation_steps:
+            validation = ([], [], [])
+        self._check_trainable_weights_consistency()
+        train, ins = self._with_function("train", data, 1)
+        val_f, val_ins = self._with_function("test", validation, 0) if validation else (None, None)
+        labels = self.metrics_names
+        names = [*labels, *(f"val_{label}" for label in labels)] if validation else list(labels)
+        return training_arrays.fit_loop(
+            self,
+            train,
+            ins,
+            out_labels=labels,
+            batch_size=batch_size,
+            epochs=epochs,
+            verbose=verbose,
+            callbacks=callbacks,
+            val_f=val_f,
+            val_ins=val_ins,
+            shuffle=shuffle,
+            callback_metrics=names,
+            initial_epoch=initial_epoch,
+            steps_per_epoch=steps_per_epoch,
+            validation_steps=validation_steps,
+        )
+
+    def _no_targets(self) -> Any:
+        """What `y=None` means: no targets, for a model that needs none."""
+        self._require_compiled()
+        if self.built and self._feed_output_names:
+            raise ValueError(
+                f"Error when checking target: no data was provided for the outputs {self._feed_output_names}"
+            )
+        return []
+
+    def _validation_data(self, given: Any, batch_size: int | None) -> Data:
+        if len(given) not in (2, 3):
+            raise ValueError(
+                "When passing validation_data, it must contain 2 (x_val, y_val) or 3 (x_val, y_val, "
+                f"val_sample_weights) items, however it contains {len(given)} items"
+            )
+        x, y, *rest = given
+        return self._standardize_user_data(x, y, sample_weight=rest[0] if rest else None, batch_size=batch_size)
+
+    def _with_function(self, kind: str, data: Data, phase: int) -> tuple[Any, list[Any]]:
+        """The function for this data, and what it is fed."""
+        x, y, weights = data
+        return self._function(kind, bool(weights)), [*x, *y, *weights, *self._phase(phase)]
+
+    def evaluate(
+        self,
+        x: Any = None,
+        y: Any = None,
+        batch_size: int | None = None,
+        verbose: int = 1,
+        sample_weight: Any = None,
+        steps: int | None = None,
+    ) -> Any:
+        """The loss and metrics on this data, without training; `metrics_names` names them.
+
+        # Returns
+            A number, or a list where the model has metrics or several outputs.
+        """
+        if batch_size is None and steps is None:
+            batch_size = 32
+        if x is None and y is None and steps is None:
+            raise ValueError("If evaluating from data tensors, you should specify the `steps` argument.")
+        if y is None:
+            y = self._no_targets()
+        data = self._standardize_user_data(x, y, sample_weight=sample_weight, batch_size=batch_size)
+        f, ins = self._with_function("test", data, 0)
+        return training_arrays.test_loop(self, f, ins, batch_size=batch_size, verbose=verbose, steps=steps)
+
+    def predict(self, x: Any, batch_size: int | None = None, verbose: int = 0, steps: int | None = None) -> Any:
+        """The outputs for these inputs, computed in batches: an array, or a list for several outputs."""
+        if batch_size is None and steps is None:
+            batch_size = 32
+        if x is None and steps is None:
+            raise ValueError("If predicting from data tensors, you should specify the `steps` argument.")
+        inputs, _, _ = self._standardize_user_data(x)
+        if self.stateful and batch_size and inputs[0].shape[0] > batch_size and inputs[0].shape[0] % batch_size:
+            raise ValueError(
+                "In a stateful network, you should only pass inputs with a number of samples that can be divided by "
+                f"the batch size. Found: {inputs[0].shape[0]} samples. Batch size: {batch_size}."
+            )
+        f, ins = self._with_function("predict", (inputs, [], []), 0)
+        return training_arrays.predict_loop(self, f, ins, batch_size=batch_size, verbose=verbose, steps=steps)
+
+    # Single batches
+
+    def train_on_batch(self, x: Any, y: Any, sample_weight: Any = None, class_weight: Any = None) -> Any:
+        """Make one step of training on this batch. Returns the loss, or a list of it and the metrics."""
+        data = self._standardize_user_data(x, [] if y is None else y, sample_weight, class_weight)
+        self._check_trainable_weights_consistency()
+        f, ins = self._with_function("train", data, 1)
+        return unpack_singleton(f(ins))
+
+    def test_on_batch(self, x: Any, y: Any, sample_weight: Any = None) -> Any:
+        """The loss on this batch, or a list of it and the metrics; nothing is trained."""
+        data = self._standardize_user_data(x, [] if y is None else y, sample_weight)
+        f, ins = self._with_function("test", data, 0)
+        return unpack_singleton(f(ins))
+
+    def predict_on_batch(self, x: Any) -> Any:
+        """The outputs for this batch: an array, or a list."""
+        inputs, _, _ = self._standardize_user_data(x)
+        f, ins = self._with_function("predict", (inputs, [], []), 0)
+        return unpack_singleton(f(ins))
+
+    # Looking inside
+
+    def ir(self, phase: str = "test", stage: str = "fused") -> Any:
+        """The model's graph.
+
+        # Arguments
+            phase: "train" for a step of training, "test" for prediction.
+            stage: "source" (the model, with its losses for training), "differentiated" (with gradients and updates),
+                the name of a pass for the graph after it, or "fused" for the graph that becomes kernels.
+        """
+        return inspection.model_ir(self, phase, stage)
+
+    def kernels(self, phase: str = "test") -> Any:
+        """The kernels generated for the model, with their sources."""
+        return inspection.model_kernels(self, phase)
+
+    def compile_report(self, phase: str = "test") -> Any:
+        """What compiling did: print it."""
+        return inspection.compile_report(self, phase)
+
+
+def _converted(array: Any, placeholder: Any) -> Any:
+    """An array in the placeholder's dtype, contiguous; arrays in files are converted batch by batch later."""
+    if isinstance(array, np.ndarray) and not isinstance(array, np.memmap):
+        return np.ascontiguousarray(array, dtype=K.dtype(placeholder))
+    return array
+
+
+def _split(data: Data, fraction: float) -> tuple[Data, Data]:
+    x, y, weights = data
+    if any(K.is_tensor(a) for a in x):
+        raise ValueError("If your data is in the form of symbolic tensors, you cannot use `validation_split`.")
+    at = int(x[0].shape[0] * (1.0 - fraction))
+    first = (slice_arrays(x, 0, at), slice_arrays(y, 0, at), slice_arrays(weights, 0, at))
+    return first, (slice_arrays(x, at), slice_arrays(y, at), slice_arrays(weights, at))
+
+
+__all__ = ["Model"]
