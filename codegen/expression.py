@@ -1,7 +1,8 @@
 """Graphs of elementwise nodes as text: one assignment per node, for kernels of every target that compiles Python.
 
-The text depends on the structure alone. Scalar constants become parameters (`Literal`), which reach the kernel as slots, so
-that another alpha or epsilon makes no new kernel. Before it come fused nodes and epilogues; after it the kernel printers.
+The text depends on the structure alone. Scalar constants become parameters (`Literal`), which reach the kernel as
+slots, so that another alpha or epsilon makes no new kernel. Before it come fused nodes and epilogues; after it the
+kernel printers.
 """
 
 from __future__ import annotations
@@ -86,8 +87,8 @@ def body(nodes: Sequence[Node], operands: Mapping[Value, str], outputs: Sequence
 def scalar_text(node: Node, operands: Sequence[str]) -> str:
     """The expression of one elementwise node over operand names, with its result in the node's dtype.
 
-    Number literals of an op's expression take the dtype of the operands, so that float32 stays float32. Results of integer
-    arithmetic are wrapped to their dtype.
+    Number literals of an op's expression take the dtype of the operands, so that float32 stays float32. Results of
+    integer arithmetic are wrapped to their dtype.
     """
     op = node.op
     assert isinstance(op, Elementwise), op
@@ -106,10 +107,10 @@ def _compute(dtype: DType) -> DType:
     return dtypes.f32 if dtype == dtypes.f16 else dtype
 
 
-@functools.lru_cache(maxsize=None)
+@functools.cache
 def _typed(template: str, dtype: str) -> str:
     """`template` with every number literal wrapped as `cast_<dtype>(literal)`."""
-    slots = {f"_operand{i}_": "{%d}" % i for i in range(10)}
+    slots = {f"_operand{i}_": f"{{{i}}}" for i in range(10)}
     text = template.format(*slots)
 
     class Typed(ast.NodeTransformer):

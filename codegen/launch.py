@@ -10,7 +10,7 @@ from __future__ import annotations
 import enum
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol, Union
+from typing import Protocol
 
 from codegen.source import Kernel
 from ir.dims import Dim
@@ -83,8 +83,8 @@ class Choose:
     dims: tuple[Dim, ...]
 
 
-Size = Union[Dim, Choose]
-Slot = Union[Dim, Read, Write, F32, F64, Entry, Choose]
+Size = Dim | Choose
+Slot = Dim | Read | Write | F32 | F64 | Entry | Choose
 
 
 class Order(enum.IntEnum):

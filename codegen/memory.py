@@ -1,6 +1,6 @@
 """The memory planner: two pure functions. `lifetimes` says when each buffer is needed, `plan` gives each an offset in
-one arena such that no two buffers that live at once overlap. Before it comes `schedule.py`; `program.py` adds the arena's
-address to the offsets.
+one arena such that no two buffers that live at once overlap. Before it comes `schedule.py`; `program.py` adds the
+arena's address to the offsets.
 """
 
 from __future__ import annotations
@@ -51,18 +51,21 @@ def lifetimes(launches: Sequence[Launch], alias: Mapping[Buffer, Buffer]) -> Lif
     block_of: dict[Buffer, Buffer] = {b: b for b in first}
     end = dict(last)
     for i, launch in enumerate(launches):
+        taken: set[Buffer] = set()
         for written, read in launch.inplace:
             root = block_of.get(read)
             # The result may take its operand's place if the operand is not needed afterwards, the result is not written
-            # before, nothing else took that place, and both have the same size for all bindings.
+            # before, no other result took that place, and both have the same size for all bindings.
             if (
                 root is not None
+                and root not in taken
                 and written in first
                 and block_of[written] is written
                 and first[written] == i
                 and end[root] == i
                 and written.nbytes == root.nbytes
             ):
+                taken.add(root)
                 block_of[written] = root
                 end[root] = last[written]
     blocks = {b: Lifetime(first[b], end[b]) for b in first if block_of[b] is b}

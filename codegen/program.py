@@ -20,13 +20,14 @@ from ir.dims import Dim
 from ir.graph import Graph
 from ir.passes.decompose import decompose
 
-Array = np.ndarray  # type: ignore[type-arg]
+Array = np.ndarray
 
 
 class Executable:
-    """A graph for one learning phase and one target. `stages` holds the graph as it came ("source") and after each pass."""
+    """A graph for one learning phase and one target. `stages` holds the graph as it came ("source") and after each
+    pass."""
 
-    def __init__(self, graph: Graph, phase: int | None, target: str) -> None:
+    def __init__(self, graph: Graph, phase: int, target: str) -> None:
         self.target = targets.get(target)
         self.stages: dict[str, Graph] = {"source": graph}
         self.records: list[passes.PassRecord] = []
@@ -62,6 +63,6 @@ class Executable:
         return self._ready().peak_memory()
 
 
-def compile_graph(graph: Graph, phase: int | None = None, target: str = "cpu") -> Executable:
-    """`graph` made runnable on `target`. `phase` 0 or 1 replaces the input called `phase`, which then is not fed."""
+def compile_graph(graph: Graph, phase: int = 0, target: str = "cpu") -> Executable:
+    """`graph` made runnable on `target` for learning phase 0 or 1. The input called `phase`, if any, is not fed."""
     return Executable(graph, phase, target)

@@ -7,7 +7,7 @@ prologue, whose results persist. A new value of a variable is written in place w
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -101,12 +101,12 @@ class Scheduler:
             for launch in lower(node, self):
                 origin = launch.origin or node.origin
                 launches.append(replace(launch, origin=origin, comment=launch.comment or comment))
-        launches += [copy_launch(src, dst, "output") for src, dst in copied]
-        staged, final = self._stage_updates(launches)
-        launches += staged
+        launches += _copies(copied, "output")
+        staged, final = self._stage_updates()
+        launches += _copies(staged, "old value of")
         alias = self._updates_in_place(launches, final)
-        launches += [copy_launch(src, dst, "update") for src, dst in final if src not in alias]
-        prologue, rest = self._split_prologue(launches)
+        launches += _copies([(src, dst) for src, dst in final if src not in alias], "update")
+        prologue, rest = self._split_prologue(launches, alias)
         return Schedule(self.graph, prologue, rest, self.inputs, outputs, self.variables, self.constants, alias)
 
     def _root(self, value: Value) -> Value:
@@ -115,7 +115,8 @@ class Scheduler:
         return value
 
     def _place_outputs(self) -> tuple[tuple[Buffer, ...], list[tuple[Buffer, Buffer]]]:
-        """Outputs are computed where the user will see them, unless they are something else already; those are copied."""
+        """Outputs are computed where the user will see them, unless they are something else already; those are
+        copied."""
         outputs: list[Buffer] = []
         copied: list[tuple[Buffer, Buffer]] = []
         for v in self.graph.outputs:
@@ -128,18 +129,18 @@ class Scheduler:
             outputs.append(buffer)
         return tuple(outputs), copied
 
-    def _stage_updates(self, launches: Sequence[Launch]) -> tuple[list[Launch], list[tuple[Buffer, Buffer]]]:
-        """Pairs (new content, variable's buffer). A new content that is itself another variable's old content is copied
-        aside first, since all updates see old values."""
-        staged: list[Launch] = []
+    def _stage_updates(self) -> tuple[list[tuple[Buffer, Buffer]], list[tuple[Buffer, Buffer]]]:
+        """What to copy aside first, and pairs (new content, variable's buffer). A new content that is itself another
+        variable's old content is copied aside, since all updates see old values."""
+        staged: list[tuple[Buffer, Buffer]] = []
         final: list[tuple[Buffer, Buffer]] = []
         for u in self.graph.updates:
             source, target = self.buffer(u.value), self.variables[u.variable]
             if source is target:
                 continue
             if source.kind is BufferKind.VARIABLE:
-                aside = self.temp(source.nbytes, "old value")
-                staged.append(copy_launch(source, aside, "update"))
+                aside = self.temp(source.nbytes, source.name)
+                staged.append((source, aside))
                 source = aside
             final.append((source, target))
         return staged, final
@@ -168,7 +169,9 @@ class Scheduler:
             alias[source] = target
         return alias
 
-    def _split_prologue(self, launches: Sequence[Launch]) -> tuple[tuple[Launch, ...], tuple[Launch, ...]]:
+    def _split_prologue(
+        self, launches: Sequence[Launch], alias: Mapping[Buffer, Buffer]
+    ) -> tuple[tuple[Launch, ...], tuple[Launch, ...]]:
         updated = {self.variables[u.variable] for u in self.graph.updates}
         writers: dict[Buffer, list[int]] = {}
         for i, launch in enumerate(launches):
@@ -185,9 +188,10 @@ class Scheduler:
 
         for i, launch in enumerate(launches):
             # A prologue launch reads only constants, variables that this graph does not write, and results of the
-            # prologue; nothing outside the prologue may write what it writes.
+            # prologue; nothing outside the prologue may write what it writes; and it writes no variable, which is
+            # written in every run.
             if all(known(b, i) for b in launch.reads) and all(
-                b.kind is BufferKind.TEMP and all(w <= i and (w in early or w == i) for w in writers[b])
+                b.kind is BufferKind.TEMP and b not in alias and all(w in early or w == i for w in writers[b])
                 for b in launch.writes
             ):
                 early.add(i)
@@ -200,12 +204,17 @@ class Scheduler:
         )
 
 
+def _copies(pairs: Sequence[tuple[Buffer, Buffer]], what: str) -> list[Launch]:
+    """Copies that come after everything before them, in any order among themselves."""
+    copies = [copy_launch(source, target, what) for source, target in pairs]
+    return [replace(c, order=Order.INDEPENDENT) if i else c for i, c in enumerate(copies)]
+
+
 def copy_launch(source: Buffer, target: Buffer, what: str) -> Launch:
     return Launch(
         _COPY,
         (Read(source), Write(target), source.nbytes),
         ceildiv(source.nbytes, _COPY_TILE),
         work=source.nbytes,
-        order=Order.INDEPENDENT if what == "update" else Order.BARRIER,
         comment=f"copy to {what} {target.name}".rstrip(),
     )

@@ -107,7 +107,10 @@ def host_cpu() -> tuple[str, str]:
     """
     from llvmlite import binding
 
-    features = dict(binding.get_host_cpu_features())
+    try:
+        features = dict(binding.get_host_cpu_features())
+    except RuntimeError:  # LLVM cannot tell on this system; the name of the CPU implies most
+        features = {}
     flat = ",".join(("+" if on else "-") + name for name, on in sorted(features.items()))
     if features.get("avx512f"):
         flat += ",-prefer-256-bit"

@@ -11,7 +11,7 @@ from ir.graph import Variable
 from ir.types import TensorType
 
 
-def aligned_empty(shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:  # type: ignore[type-arg]
+def aligned_empty(shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
     """An uninitialised C-contiguous array whose first element is aligned to a cache line (64 bytes)."""
     nbytes = int(np.prod(shape, dtype=np.int64)) * dtype.itemsize
     raw = np.empty(nbytes + 64, np.uint8)
@@ -24,7 +24,7 @@ class StoredVariable(Variable):
 
     __slots__ = ("array", "address", "version", "users")
 
-    def __init__(self, value: np.ndarray, type: TensorType, path: str, trainable: bool = False) -> None:  # type: ignore[type-arg]
+    def __init__(self, value: np.ndarray, type: TensorType, path: str, trainable: bool = False) -> None:
         super().__init__(type, path, trainable)
         self.array = aligned_empty(type.bind({}), type.dtype.numpy)
         self.array[...] = value
@@ -32,7 +32,7 @@ class StoredVariable(Variable):
         self.version = 0
         self.users = 0  # runs that read it now, or -1 while one writes it
 
-    def get(self) -> np.ndarray:  # type: ignore[type-arg]
+    def get(self) -> np.ndarray:
         """A copy of the content."""
         with access((self,), ()):
             return self.array.copy()

@@ -15,7 +15,7 @@ from codegen.source import Kernel
 from ir.dims import Dim
 from ir.graph import Graph
 
-Array = np.ndarray  # type: ignore[type-arg]
+Array = np.ndarray
 
 _BUILT_IN = {
     "reference": "codegen.reference.target:ReferenceTarget",
@@ -30,7 +30,8 @@ class Program(Protocol):
     graph: Graph
 
     def run(self, inputs: Sequence[Array]) -> list[Array]:
-        """Runs once: fresh output arrays, updates committed. Inputs have the dtypes of the graph's and are C-contiguous.
+        """Runs once: fresh output arrays, updates committed. Inputs have the dtypes of the graph's and are
+        C-contiguous.
 
         Raises SizeError for shapes that do not fit and NeedsSpecialization (`ir/binding.py`).
         """
@@ -62,7 +63,7 @@ def names() -> list[str]:
     return [*_BUILT_IN, *(n for n in _third_party() if n not in _BUILT_IN)]
 
 
-@functools.lru_cache(maxsize=None)
+@functools.cache
 def get(name: str) -> Target:
     """The target called `name`. Raises ValueError for a name that is not known, listing those that are."""
     where = _BUILT_IN.get(name) or _third_party().get(name)
@@ -72,7 +73,7 @@ def get(name: str) -> Target:
     return cast(Target, getattr(importlib.import_module(module), attribute)())
 
 
-@functools.lru_cache(maxsize=None)
+@functools.cache
 def _third_party() -> dict[str, str]:
     from importlib.metadata import entry_points
 

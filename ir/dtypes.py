@@ -21,7 +21,7 @@ class DType:
     itemsize: int
 
     @property
-    def numpy(self) -> np.dtype:  # type: ignore[type-arg]
+    def numpy(self) -> np.dtype:
         return np.dtype(self.name)
 
     @property

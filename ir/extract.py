@@ -1,7 +1,7 @@
 """Extracting a graph from free-floating outputs and updates.
 
-Here the symbols that met while the values were built are unified, dims are substituted and type rules run again; several
-updates of one variable are composed. Before it come the Keras backend and `autodiff.py`, after it the passes.
+Here the symbols that met while the values were built are unified, dims are substituted and type rules run again;
+several updates of one variable are composed. Before it come the Keras backend and `autodiff.py`, after it the passes.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from ir import dims
 from ir.dims import Dim, SymDim
 from ir.graph import Check, Constraint, Graph, Guard, Node, Update, Value, Variable
+from ir.opdef import TypeRuleError
 from ir.rewrite import assemble, retype
 from ir.types import symbols
 from ir.walk import leaves_of, nodes_of
@@ -74,10 +75,12 @@ def extract(
     results = [*outputs, *(u.value for u in composed)]
     nodes = nodes_of(results)
     free, read = leaves_of(results, nodes)
-    for u in when_read:
-        if u.variable in read:
-            composed.append(Update(u.variable, u.value))
-            results.append(u.value)
+    updated = {u.variable for u in composed}
+    for a in when_read:
+        # A state that the caller writes itself is not advanced on top of that.
+        if a.variable in read and a.variable not in updated:
+            composed.append(Update(a.variable, a.value))
+            results.append(a.value)
     nodes = nodes_of(results)
     known = set(inputs)
     missing = [v for v in free if v not in known]
@@ -92,11 +95,13 @@ def extract(
     env = unifier.solution()
     new: dict[Value, Value] = {v: Value(v.type.substitute(env), None, 0, v.name) for v in inputs}
     checks: dict[Check, None] = {}
+    widened: set[SymDim] = set()
     for node in nodes:
-        fresh = retype(node, tuple(new.get(v, v) for v in node.inputs), env)
+        fresh = _retype(node, tuple(new.get(v, v) for v in node.inputs), env, widened)
         for c in fresh.constraints:
             checks.setdefault(Check(c.left, c.right, c.what))
         new.update(zip(node.outputs, fresh.outputs, strict=True))
+        widened |= _widened(node, fresh, env)
     return assemble(
         name,
         [new[v] for v in inputs],
@@ -105,6 +110,42 @@ def extract(
         unifier.guards(env),
         list(checks),
     )
+
+
+def _retype(node: Node, inputs: tuple[Value, ...], env: dict[SymDim, Dim], widened: Collection[SymDim]) -> Node:
+    """`node` over the graph's own values. `widened` are symbols that stand for 1 in the inputs, yet for another size in
+    results that were broadcast since."""
+    where = f" in {'/'.join(node.origin)}" if node.origin else ""
+    if any(s in widened for s in _symbols_of(node.attrs.values())):
+        # In an attribute such a symbol could mean either size.
+        raise ExtractError(
+            f"{node.op.name}{where}: a size that is 1 in one input and broadcasts against another is needed as a number "
+            "here; give that input the size of the other"
+        )
+    try:
+        return retype(node, inputs, env)
+    except TypeRuleError as e:
+        raise ExtractError(f"{e}{where}") from e
+
+
+def _widened(node: Node, fresh: Node, env: dict[SymDim, Dim]) -> set[SymDim]:
+    """The symbols of dims of `node`'s results that did not become what `env` says."""
+    found: set[SymDim] = set()
+    for old, new in zip(node.outputs, fresh.outputs, strict=True):
+        for d, size in zip(old.shape, new.shape, strict=True):
+            if dims.substitute(d, env) == 1 != size:
+                found |= dims.symbols(d)
+    return found
+
+
+def _symbols_of(attrs: Iterable[object]) -> set[SymDim]:
+    found: set[SymDim] = set()
+    for v in attrs:
+        if isinstance(v, tuple):
+            found |= _symbols_of(v)
+        elif isinstance(v, (SymDim, dims.DimExpr)):
+            found |= dims.symbols(v)
+    return found
 
 
 class _Unifier:
@@ -133,6 +174,8 @@ class _Unifier:
         if isinstance(a, SymDim) and isinstance(b, SymDim):
             old, rep = (a, b) if self.order.get(a, 0) > self.order.get(b, 0) else (b, a)
             self._bind(old, rep, c.broadcast)
+            if c.broadcast:  # either of the two may be 1
+                self.may_be_one.add(rep)
         elif isinstance(a, SymDim) and a not in dims.symbols(b):
             self._bind(a, b, c.broadcast)
         elif isinstance(b, SymDim) and b not in dims.symbols(a):

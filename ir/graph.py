@@ -12,7 +12,7 @@ import itertools
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Union
+from typing import TYPE_CHECKING, Any
 
 from ir import dims
 from ir.dims import Dim, Env
@@ -96,7 +96,7 @@ class Value:
     __slots__ = ("type", "producer", "index", "name", "__weakref__")
 
     def __init__(
-        self, type: TensorType, producer: Union[Node, Variable, None] = None, index: int = 0, name: str | None = None
+        self, type: TensorType, producer: Node | Variable | None = None, index: int = 0, name: str | None = None
     ) -> None:
         self.type = type
         self.producer = producer
@@ -133,7 +133,8 @@ class Constraint:
 class Node:
     """An application of an op. `origin` names the Keras layers it came from, outermost first.
 
-    `serial` grows with every node made, so sorting by it is a topological order, the one in which the graph was written.
+    `serial` grows with every node made, so sorting by it is a topological order, the one in which the graph was
+    written.
     """
 
     __slots__ = ("op", "inputs", "attrs", "outputs", "origin", "constraints", "serial", "__weakref__")

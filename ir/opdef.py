@@ -15,8 +15,8 @@ from ir.dtypes import DType
 from ir.graph import Attrs, Constraint, Graph, Node, Value
 from ir.types import TensorType
 
-Arrays = Sequence[np.ndarray]  # type: ignore[type-arg]
-Array = np.ndarray  # type: ignore[type-arg]
+Arrays = Sequence[np.ndarray]
+Array = np.ndarray
 
 
 class TypeRuleError(ValueError):
@@ -127,8 +127,8 @@ class Elementwise(Op):
     """An op that works element by element with numpy broadcasting. All operands have one dtype unless a subclass says
     otherwise; there is no implicit promotion.
 
-    `scalar` is the expression for one element over {0}, {1}, ... in the function names of `codegen/scalar.py`; it serves
-    the CPU and the GPU. float16 is stored as half and computed in float32.
+    `scalar` is the expression for one element over {0}, {1}, ... in the function names of `codegen/scalar.py`; it
+    serves the CPU and the GPU. float16 is stored as half and computed in float32.
     """
 
     arity: ClassVar[int]

@@ -1,8 +1,8 @@
 """Rebuilding graphs: the one way in which passes change them.
 
 A pass gives `rebuild` a function that sees each node with its inputs already rewritten and returns replacement values,
-or None to keep the node. New nodes are free-floating (`builder.py`); the result is collected from outputs and updates, so
-what is no longer needed disappears.
+or None to keep the node. New nodes are free-floating (`builder.py`); the result is collected from outputs and updates,
+so what is no longer needed disappears.
 """
 
 from __future__ import annotations
@@ -55,7 +55,10 @@ def copy_node(node: Node, inputs: tuple[Value, ...]) -> Node:
 
 
 def rebuild(
-    graph: Graph, transform: Transform, mapping: Mapping[Value, Value] | None = None, inputs: Sequence[Value] | None = None
+    graph: Graph,
+    transform: Transform,
+    mapping: Mapping[Value, Value] | None = None,
+    inputs: Sequence[Value] | None = None,
 ) -> Graph:
     """`graph` with nodes replaced. `mapping` replaces inputs or variables beforehand; `inputs` is the new input list.
 

@@ -113,7 +113,7 @@ class Contraction:
 _SLOTS = (
     "a b c rows columns depth row_block depth_block part splits c_split c_batch "
     "m1 m2 am0 am1 am2 cm0 cm1 cm2 k1 k2 ak0 ak1 ak2 bk0 bk1 bk2 b_column b_direct "
-    "width high multiply tail_width tail_high tail_multiply lanes transpose epilogue n_batch"
+    "width high multiply tail_width tail_high tail_multiply lanes transpose epilogue ahead n_batch"
 ).split()
 _BATCH_AT = len(_SLOTS)
 """Slots by name; then come three for each batch axis (size, strides of A and B in bytes), then those of the
@@ -262,6 +262,10 @@ def kernel(args, lo, hi, worker):
                     call_n(fn, kc, a_base, a_rows, addr(steps), b_rows, b_stride, c_base + j0 * {size}, c_rows, more)
                 else:
                     sum_at = sums + i * keep
+                    if last and ahead != 0:
+                        for r in range(i, min(i + mr, n_rows)):
+                            for x in range(0, n_columns * {size}, 64):
+                                prefetch(ahead + c_table[r] + j0 * {size} + x)
                     call_n(fn, kc, a_base, a_rows, addr(steps), b_rows, b_stride, sum_at, addr(dense), more)
                     if last:
                         height = min(mr, n_rows - i)
@@ -311,7 +315,8 @@ def _kernel(itemsize: int) -> Kernel:
         batch_at=_BATCH_AT,
         direct_rows=_DIRECT_ROWS,
     )
-    return Kernel(f"contract_{_pointer(itemsize)[:-1]}", source)
+    prefetch = ("prefetch", ("microkernel", "prefetch"))
+    return Kernel(f"contract_{_pointer(itemsize)[:-1]}", source, namespace=(prefetch,))
 
 
 @functools.cache
@@ -357,7 +362,8 @@ def contract(what: Contraction, ctx: LowerContext, vectors: Vectors | None = Non
         wide * lanes, vectors.rows(wide), Entry(multiply_kernel(vectors.rows(wide), wide, lanes, size)),
         tail * lanes, vectors.rows(tail), Entry(multiply_kernel(vectors.rows(tail), tail, lanes, size)),
         lanes, Entry(transpose_kernel(lanes, size)),
-        Entry(what.epilogue.kernel) if what.epilogue else 0, len(what.batches),
+        Entry(what.epilogue.kernel) if what.epilogue else 0,
+        (what.epilogue and what.epilogue.ahead) or 0, len(what.batches),
     )  # fmt: skip
     assert len(slots) == _BATCH_AT
     for batch in what.batches:

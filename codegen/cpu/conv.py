@@ -8,15 +8,17 @@ column, channel).
                      makes it s * s convolutions, each with a part of the kernel for a part of the pixels
     kernel gradient  dw[kh,kw,c; oc] = sum over n, oh, ow of x[n, oh*s + kh*d, ow*s + kw*d, c] * dy[n,oh,ow; oc]
 
-Padding is copied into a workspace first. Tensors are channels_last (a layout pass converts before); float16 is computed
-in float32.
+Padding is copied into a workspace first. Images are channels_last inside (`channels.py` brings others there); float16
+is computed in float32.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import functools
 from dataclasses import dataclass
 
+from codegen.cpu.channels import in_channels_last
 from codegen.cpu.contract import Contraction, Digits, Operand, contract, strides
 from codegen.cpu.epilogue import lower_epilogue
 from codegen.cpu.features import Vectors
@@ -31,20 +33,23 @@ from ir.graph import Attrs, Node
 
 def lower_conv2d(node: Node, ctx: LowerContext, vectors: Vectors | None = None) -> list[Launch]:
     """`conv2d(x, kernel) {strides, padding, dilation, data_format}`."""
-    x, kernel = (v.shape for v in node.inputs[:2])
-    g = _Geometry(node.attrs, x, kernel, node.output.shape)
-    return _forward(node, ctx, vectors, g)
+    if node.attrs["data_format"] == "channels_first":
+        return in_channels_last(node, ctx, functools.partial(lower_conv2d, vectors=vectors), (True, False, True))
+    return _forward(node, ctx, vectors)
 
 
 def lower_fused_conv2d(node: Node, ctx: LowerContext, vectors: Vectors | None = None) -> list[Launch]:
     """`fused_conv2d(x, kernel, *extras) {strides, padding, dilation, data_format, epilogue}`."""
-    x, kernel = (v.shape for v in node.inputs[:2])
-    g = _Geometry(node.attrs, x, kernel, node.outputs[0].shape)
-    return _forward(node, ctx, vectors, g)
+    if node.attrs["data_format"] != "channels_last":
+        raise ValueError("fused_conv2d is made for channels_last convolutions only")
+    return _forward(node, ctx, vectors)
 
 
 def lower_conv2d_input_grad(node: Node, ctx: LowerContext, vectors: Vectors | None = None) -> list[Launch]:
     """`conv2d_input_grad(dy, kernel) {shape, strides, padding, dilation, data_format}`."""
+    if node.attrs["data_format"] == "channels_first":
+        inner = functools.partial(lower_conv2d_input_grad, vectors=vectors)
+        return in_channels_last(node, ctx, inner, (True, False, True))
     dy, kernel = (v.shape for v in node.inputs)
     g = _Geometry(node.attrs, node.output.shape, kernel, dy)
     before, (a, b) = widen(node, ctx, node.inputs)
@@ -132,6 +137,9 @@ def _input_grad_phase(
 
 def lower_conv2d_kernel_grad(node: Node, ctx: LowerContext, vectors: Vectors | None = None) -> list[Launch]:
     """`conv2d_kernel_grad(x, dy) {shape, strides, padding, dilation, data_format}`."""
+    if node.attrs["data_format"] == "channels_first":
+        inner = functools.partial(lower_conv2d_kernel_grad, vectors=vectors)
+        return in_channels_last(node, ctx, inner, (True, True, False))
     x, dy = (v.shape for v in node.inputs)
     g = _Geometry(node.attrs, x, node.output.shape, dy)
     before, (a, b) = widen(node, ctx, node.inputs)
@@ -160,8 +168,6 @@ class _Geometry:
     """Sizes of a convolution x -> y: padding as TensorFlow pads (the odd line after), and the size of the padded x."""
 
     def __init__(self, attrs: Attrs, x: tuple[Dim, ...], kernel: tuple[Dim, ...], y: tuple[Dim, ...]) -> None:
-        if attrs["data_format"] != "channels_last":
-            raise ValueError("convolutions are lowered in channels_last; the layout pass converts channels_first")
         self.n, self.h, self.w, self.c = x
         kh, kw, _, self.oc = kernel
         assert isinstance(kh, int) and isinstance(kw, int)
@@ -196,7 +202,8 @@ def _computed(node: Node) -> DType:
     return dtypes.f32 if dtype == dtypes.f16 else dtype
 
 
-def _forward(node: Node, ctx: LowerContext, vectors: Vectors | None, g: _Geometry) -> list[Launch]:
+def _forward(node: Node, ctx: LowerContext, vectors: Vectors | None) -> list[Launch]:
+    g = _Geometry(node.attrs, node.inputs[0].shape, node.inputs[1].shape, node.outputs[0].shape)
     before, (a, b) = widen(node, ctx, node.inputs[:2])
     outputs, after = narrow(node, ctx)
     dtype = _computed(node)

@@ -30,6 +30,7 @@ class Epilogue:
 
     kernel: Kernel
     slots: tuple[Slot, ...]
+    ahead: Read | None = None  # an operand like the sums in shape and type, worth fetching before it is needed
 
 
 def lower_epilogue(
@@ -52,7 +53,9 @@ def lower_epilogue(
     )  # fmt: skip
     results = [dtypes.f32 if v.type.dtype == dtypes.f16 else v.type.dtype for v in node.outputs]
     source = _print(text, dtype, results, [v.type.dtype for v in extras], kinds)
-    return Epilogue(Kernel(f"epilogue_{node.op.name}", source, params=7), slots)
+    large = [v for v, kind in zip(extras, kinds, strict=True) if kind == _EACH and v.type.dtype == dtype]
+    ahead = Read(ctx.buffer(large[0])) if large else None
+    return Epilogue(Kernel(f"epilogue_{node.op.name}", source, params=7), slots, ahead)
 
 
 _EACH, _COLUMN, _ONE = "base + j", "column + j", ""

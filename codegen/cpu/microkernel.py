@@ -52,8 +52,9 @@ def transpose_kernel(lanes: int, itemsize: int) -> Kernel:
 
 
 def build(kind: str, *shape: Any) -> Any:
-    """The Numba intrinsic of a spec: `("multiply", rows, vectors, lanes, dtype)` or `("transpose", lanes, dtype)`."""
-    makers: dict[str, Callable[..., Any]] = {"multiply": _multiply, "transpose": _transpose}
+    """The Numba intrinsic of a spec: `("multiply", rows, vectors, lanes, dtype)`, `("transpose", lanes, dtype)` or
+    `("prefetch",)`, which takes an address whose cache line will be read soon."""
+    makers: dict[str, Callable[..., Any]] = {"multiply": _multiply, "transpose": _transpose, "prefetch": _prefetch}
     return makers[kind](*shape)
 
 
@@ -224,3 +225,17 @@ def _transposed(e: _Emitter, x: list[Any]) -> list[Any]:
     for _ in range(n.bit_length() - 1):
         x = [e.shuffle(x[r], x[r + n // 2], lanes) for r in range(n // 2) for lanes in (low, high)]
     return x
+
+
+def _prefetch() -> Any:
+    def emit(builder: Any, values: Any) -> None:
+        from llvmlite import ir
+
+        from codegen.cpu.emit import function
+
+        i32 = ir.IntType(32)
+        callee = function(builder, "llvm.prefetch.p0", ir.VoidType(), [ir.PointerType(), i32, i32, i32])
+        read, keep, data = (ir.Constant(i32, n) for n in (0, 3, 1))
+        builder.call(callee, [builder.inttoptr(values[0], ir.PointerType()), read, keep, data])
+
+    return _intrinsic(1, emit)

@@ -1,8 +1,8 @@
 """The CPU program: a schedule with its kernels' addresses, bound to sizes on demand.
 
-A `Binding` is the immutable result for one set of sizes: a template of the launch table and of the slots, and the offsets
-of temporary buffers. An `Instance` is one copy of these with an arena of its own, checked out for a run, so that threads do not
-collide. Before it comes `codegen/schedule.py`; a run is one call of the driver (`driver.py`).
+A `Binding` is the immutable result for one set of sizes: a template of the launch table and of the slots, and the
+offsets of temporary buffers. An `Instance` is one copy of these with an arena of its own, checked out for a run, so
+that threads do not collide. Before it comes `codegen/schedule.py`; a run is one call of the driver (`driver.py`).
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from ir import binding
 from ir.dims import Dim, SymDim
 from ir.graph import Graph
 
-Array = np.ndarray  # type: ignore[type-arg]
+Array = np.ndarray
 
 _BINDINGS_KEPT = 16  # sets of sizes; the least recently used goes first
 _BYTE = np.dtype(np.uint8)
@@ -82,6 +82,7 @@ class CpuProgram:
         return memory.peak(self._lifetimes.blocks)
 
     def _bind(self, inputs: Sequence[Array]) -> Binding:
+        binding.check_count(self.graph, len(inputs))
         shapes = tuple([a.shape for a in inputs])
         for a, dtype in zip(inputs, self._dtypes, strict=True):
             if a.dtype != dtype or not a.flags.c_contiguous:

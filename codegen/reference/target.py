@@ -12,7 +12,7 @@ from ir import interpreter
 from ir.dims import Dim
 from ir.graph import Graph
 
-Array = np.ndarray  # type: ignore[type-arg]
+Array = np.ndarray
 
 
 class ReferenceProgram:

@@ -90,8 +90,8 @@ def _count(x: Value, axis: int) -> Value:
 
 
 class Moments(Op):
-    """moments(x): mean and variance (divided by the count) over all axes but `axis`, in one pass over x. NaN for an empty
-    batch."""
+    """moments(x): mean and variance (divided by the count) over all axes but `axis`, in one pass over x. NaN for an
+    empty batch."""
 
     name = "moments"
     schema = {"axis": "int"}

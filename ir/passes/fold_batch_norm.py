@@ -1,9 +1,9 @@
-"""fold_batch_norm: with constant statistics, batch normalisation is a scale and a shift per channel. The scale goes into
-the weights of the convolution or matrix product before it, the shift becomes its bias; both are computed once, in the
-program's prologue.
+"""fold_batch_norm: with constant statistics, batch normalisation is a scale and a shift per channel. The scale goes
+into the weights of the convolution or matrix product before it, the shift becomes its bias; both are computed once, in
+the program's prologue.
 
-It comes early, while `batch_norm` is still one node; a normalisation that cannot fold becomes scale and shift as well, but
-on the activations, where the fusions take them.
+It comes early, while `batch_norm` is still one node; a normalisation that cannot fold becomes scale and shift as well,
+but on the activations, where the fusions take them.
 """
 
 from __future__ import annotations
@@ -27,14 +27,13 @@ def fold_batch_norm(graph: Graph) -> Graph:
         x, mean, variance, gamma, beta = inputs
         scale = b.mul(gamma, b.unary("rsqrt", b.add(variance, node.attrs["epsilon"])))
         shift = b.sub(beta, b.mul(mean, scale))
-        product, bias = _product_before(graph, node)
-        if product is None or not _folds(graph, node, product, constant):
-            axis, rank = node.attrs["axis"], node.inputs[0].rank
-            return (b.add(b.mul(x, _along(scale, axis, rank)), _along(shift, axis, rank)),)
+        product, bias = _product_before(node)
         axis, rank = node.attrs["axis"], node.inputs[0].rank
+        if product is None or not _folds(graph, node, product, constant):
+            return (b.add(b.mul(x, _along(scale, axis, rank)), _along(shift, axis, rank)),)
         data, weights = (mapped[v] for v in product.inputs)
         if bias is not None:
-            vector = b.reshape(mapped.get(bias, bias), scale.shape)
+            vector = b.reshape(mapped[bias], scale.shape)
             shift = b.add(shift, b.mul(vector, scale))
         out = b.apply1(product.op.name, data, b.mul(weights, scale), **product.attrs)
         return (b.add(out, _along(shift, axis, rank)),)
@@ -58,7 +57,7 @@ def _along(vector: Value, axis: int, rank: int) -> Value:
     return b.reshape(vector, (*vector.shape, *(1,) * trailing)) if trailing else vector
 
 
-def _product_before(graph: Graph, node: Node) -> tuple[Node | None, Value | None]:
+def _product_before(node: Node) -> tuple[Node | None, Value | None]:
     """The convolution or matrix product that feeds `node`, directly or through one bias add, and that bias."""
     x = node.inputs[0]
     bias: Value | None = None
@@ -66,8 +65,9 @@ def _product_before(graph: Graph, node: Node) -> tuple[Node | None, Value | None
         first, second = x.node.inputs
         size = node.inputs[1].type.size
         axis = node.attrs["axis"]
-        # A bias is constant along every axis but the normalised one, so it commutes with the scale.
-        if _is_vector_along(second, x, axis) and second.type.size == size:
+        # A bias is constant along every axis but the normalised one, so it commutes with the scale; and the sum has the
+        # shape of the product alone.
+        if first.type == x.type and _is_vector_along(second, x, axis) and second.type.size == size:
             x, bias = first, second
     producer = x.node
     if producer is None or producer.op.name not in ("conv2d", "matmul"):

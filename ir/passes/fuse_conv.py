@@ -6,6 +6,8 @@ It comes after fold_batch_norm and layout, before fuse_elementwise.
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from ir import builder
 from ir.graph import Graph, Node, Value
 from ir.passes.regions import body_of, is_elementwise, is_scalar_constant, origins
@@ -16,60 +18,54 @@ _FUSED = {"conv2d": "fused_conv2d", "matmul": "fused_matmul"}
 
 def fuse_conv(graph: Graph) -> Graph:
     """`graph` with the chains that follow convolutions and matrix products fused into them."""
-    chains = {chain[-1]: chain for node in graph.nodes if (chain := _chain(graph, node)) is not None}
+    chains: dict[Node, list[Node]] = {}
     taken: set[Node] = set()
-    for last, chain in list(chains.items()):
-        # Two products added together: the one whose chain comes first takes the sum, the other is its operand.
-        if any(n in taken for n in chain):
-            del chains[last]
-        else:
+    for node in graph.nodes:
+        chain = _chain(graph, node, taken)
+        if len(chain) > 1:
+            chains[chain[-1]] = chain
             taken.update(chain)
+    mapped: dict[Value, Value] = {}
 
     def transform(node: Node, inputs: tuple[Value, ...]) -> tuple[Value, ...] | None:
+        mapped.update(zip(node.inputs, inputs, strict=True))
         chain = chains.get(node)
         if chain is None:
             return None
         anchor = chain[0]
-        extras = list(dict.fromkeys(v for v in _extras(chain)))
-        acc = anchor.output
-        epilogue = body_of("epilogue", chain[1:], [acc, *extras], [node.output])
+        extras = _extras(chain)
+        epilogue = body_of("epilogue", chain[1:], [anchor.output, *extras], [node.output])
         with builder.origin(origins(chain)):
             return builder.apply(
                 _FUSED[anchor.op.name],
-                *(mapped[v] if v in mapped else v for v in (*anchor.inputs, *extras)),
+                *(mapped[v] for v in (*anchor.inputs, *extras)),
                 **anchor.attrs,
                 epilogue=epilogue,
             )
 
-    mapped: dict[Value, Value] = {}
-
-    def tracked(node: Node, inputs: tuple[Value, ...]) -> tuple[Value, ...] | None:
-        mapped.update(zip(node.inputs, inputs, strict=True))
-        return transform(node, inputs)
-
-    return rebuild(graph, tracked)
+    return rebuild(graph, transform)
 
 
-def _chain(graph: Graph, anchor: Node) -> list[Node] | None:
-    """The anchor and the nodes that its epilogue takes, or None where there are none."""
+def _chain(graph: Graph, anchor: Node, taken: Collection[Node]) -> list[Node]:
+    """The anchor and the nodes that its epilogue takes."""
+    chain = [anchor]
     if anchor.op.name not in _FUSED or not anchor.output.type.dtype.is_float:
-        return None
+        return chain
     # Only channels-last results have their channels along rows of the tile.
     if anchor.attrs.get("data_format", "channels_last") != "channels_last":
-        return None
-    chain = [anchor]
+        return chain
     acc = anchor.output
     while True:
         users = graph.users.get(acc, ())
         # The unfinished result must be read by one node only and not leave the graph: it will not exist in memory.
         if acc in graph.results or len(users) != 1:
-            break
+            return chain
         (user,) = users
-        if not _fits(user, acc):
-            break
+        # Of two products added together the first takes the sum, and the result of the other is its operand.
+        if user in taken or not _fits(user, acc):
+            return chain
         chain.append(user)
         acc = user.output
-    return chain if len(chain) > 1 else None
 
 
 def _fits(node: Node, acc: Value) -> bool:
@@ -88,5 +84,7 @@ def _operand_fits(v: Value, acc: Value) -> bool:
 
 
 def _extras(chain: list[Node]) -> list[Value]:
+    """The operands of the epilogue besides the product, each once."""
     inside = {o for n in chain for o in n.outputs}
-    return [v for n in chain[1:] for v in n.inputs if v not in inside and not is_scalar_constant(v)]
+    outside = (v for n in chain[1:] for v in n.inputs if v not in inside and not is_scalar_constant(v))
+    return list(dict.fromkeys(outside))

@@ -22,8 +22,9 @@ def fusible(node: Node) -> bool:
 class _Regions:
     """Grows regions in topological order.
 
-    Every region has a level, and an edge between two regions always leads to a higher level, so the graph of regions has
-    no cycles, whatever is merged. A node joins the regions of its operands that are on the highest level among them.
+    Every region has a level, and an edge between two regions always leads to a higher level, so the graph of regions
+    has no cycles, whatever is merged. A node joins the regions of its operands that are on the highest level among
+    them.
     """
 
     def __init__(self, graph: Graph) -> None:

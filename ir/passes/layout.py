@@ -1,8 +1,8 @@
 """layout: channels-first convolutions and poolings, and what lies between them, are computed channels last.
 
-Kernels exist for channels-last data only. Each value that such an op makes gets a channels-last twin; ops that can work on
-twins do, so that transposes remain only where channels-first data enters, leaves or meets an op that needs its order
-(a Flatten, say). It comes after fold_batch_norm and before fuse_conv.
+Kernels exist for channels-last data only. Each value that such an op makes gets a channels-last twin; ops that can
+work on twins do, so that transposes remain only where channels-first data enters, leaves or meets an op that needs its
+order (a Flatten, say). It comes after fold_batch_norm and before fuse_conv.
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
-"""split_batch_norm: batch normalisation becomes a pass over memory that takes its statistics and an elementwise part, which
-fuses with its neighbours: in training with the activation after it, backwards with the activation's derivative.
+"""split_batch_norm: batch normalisation becomes a pass over memory that takes its statistics and an elementwise part,
+which fuses with its neighbours: in training with the activation after it, backwards with the activation's derivative.
 
 It comes after fold_batch_norm and layout, which want to see it whole, and before fuse_conv and fuse_elementwise.
 """

@@ -164,3 +164,25 @@ from kgraph.backend.variable import (
     update_sub,
     variable,
 )
+
+__all__ = [
+    "Function", "Session", "Tensor", "Update", "Variable", "abs", "all", "any", "arange", "argmax", "argmin",
+    "backend", "batch_dot", "batch_flatten", "batch_get_value", "batch_normalization", "batch_set_value",
+    "bias_add", "binary_crossentropy", "cast", "cast_to_floatx", "categorical_crossentropy", "clear_session",
+    "clip", "concatenate", "constant", "conv1d", "conv2d", "conv2d_transpose", "cos", "count_params", "dot",
+    "dropout", "dtype", "elu", "epsilon", "equal", "eval", "exp", "expand_dims", "eye", "flatten", "floatx",
+    "function", "gather", "get_session", "get_uid", "get_value", "get_variable_shape", "gradients", "greater",
+    "greater_equal", "hard_sigmoid", "identity", "image_data_format", "image_dim_ordering", "in_test_phase",
+    "in_top_k", "in_train_phase", "int_shape", "is_keras_tensor", "is_placeholder", "is_sparse", "is_tensor",
+    "is_variable", "l2_normalize", "learning_phase", "less", "less_equal", "log", "logsumexp", "max", "maximum",
+    "mean", "min", "minimum", "moving_average_update", "name_scope", "ndim", "normalize_batch_in_training",
+    "normalize_data_format", "not_equal", "one_hot", "ones", "ones_like", "permute_dimensions", "placeholder",
+    "pool2d", "pow", "prod", "py_all", "py_any", "py_slice", "py_sum", "random_binomial", "random_normal",
+    "random_normal_variable", "random_uniform", "random_uniform_variable", "relu", "repeat", "repeat_elements",
+    "reset_uids", "reshape", "resize_images", "resize_volumes", "reverse", "round", "set_epsilon", "set_floatx",
+    "set_image_data_format", "set_image_dim_ordering", "set_learning_phase", "set_session", "set_value", "shape",
+    "sigmoid", "sign", "sin", "slice", "softmax", "softplus", "softsign", "sparse_categorical_crossentropy",
+    "spatial_2d_padding", "spatial_3d_padding", "sqrt", "square", "squeeze", "stack", "std", "stop_gradient", "sum",
+    "switch", "tanh", "temporal_padding", "tile", "to_dense", "transpose", "truncated_normal", "update",
+    "update_add", "update_sub", "var", "variable", "zeros", "zeros_like",
+]  # fmt: skip

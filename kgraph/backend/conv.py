@@ -84,7 +84,7 @@ def conv1d(
     data_format: str | None = None,
     dilation_rate: Any = 1,
 ) -> Tensor:
-    """Sequences convolved with a kernel of shape (steps, channels in, channels out); 'causal' padding looks back only."""
+    """Sequences convolved with a kernel (steps, channels in, channels out); 'causal' padding looks back only."""
     value, weights = operands(x, kernel)
     if value.rank != 3 or weights.rank != 3:
         raise ValueError(f"K.conv1d takes tensors of rank 3, got rank {value.rank} and a kernel of rank {weights.rank}")

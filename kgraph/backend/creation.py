@@ -128,7 +128,8 @@ def constant(value: Any, dtype: Any = None, shape: Any = None, name: str | None 
     content = as_value(np.asarray(value, dtype=None if dtype is None else dtype_of(dtype).numpy), dtype_of(dtype))
     if shape is not None:
         target = as_shape(shape)
-        content = b.reshape(content, target) if content.type.size == product(target) else b.broadcast_to(content, target)
+        fits = content.type.size == product(target)
+        content = b.reshape(content, target) if fits else b.broadcast_to(content, target)
     return Tensor(content, _named(name))
 
 

@@ -271,7 +271,7 @@ def batch_dot(x: Any, y: Any, axes: int | Sequence[int] | None = None) -> Tensor
     rank = left.rank
     for name, axis in (("x", first), ("y", second)):
         if axis < rank - 2:
-            raise ValueError(f"K.batch_dot contracts one of the last two axes, got axis {axis} of {name} of rank {rank}")
+            raise ValueError(f"K.batch_dot contracts one of the last two axes, not axis {axis} of {name} (rank {rank})")
     result = b.matmul(left, right, first == rank - 2, second == rank - 1)
     if pad > 0:
         result = _without(result, range(rank - 1, rank - 1 - pad, -1))

@@ -25,7 +25,8 @@ class RandomState(StoredVariable):
     """The state of one random operation: a key and the number of runs so far. It advances whenever it is read."""
 
     def __init__(self) -> None:
-        super().__init__(np.array([session.current().seed, 0], np.uint64), STATE, session.scope() + "random_state")
+        path = session.current().unique_name(session.scope() + "random_state")
+        super().__init__(np.array([session.current().seed, 0], np.uint64), STATE, path)
 
     def advance(self) -> Assign:
         """The update that moves it on."""

@@ -1,0 +1,469 @@
+"""Optimizers: each turns the gradients of a loss into updates of the weights, written in the backend's operations.
+
+A user's own optimizer subclasses `Optimizer` and defines `get_updates(loss, params)` in the same way.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from kgraph import backend as K
+from kgraph.utils.generic_utils import deserialize_keras_object, serialize_keras_object
+
+
+def clip_norm(g: Any, c: float, n: Any) -> Any:
+    """The gradient `g` scaled so that the norm `n` becomes `c` where it is larger."""
+    if c <= 0:
+        return g
+    return K.switch(n >= c, g * c / n, g)
+
+
+def _accept_old_order(get_updates: Callable[..., list[Any]]) -> Callable[..., list[Any]]:
+    """Lets `get_updates` also take Keras 1's order of arguments: params, constraints (ignored), loss."""
+
+    @functools.wraps(get_updates)
+    def wrapper(self: Any, *args: Any, **kwargs: Any) -> list[Any]:
+        if len(args) == 3:
+            args, kwargs = (), {"params": args[0], "loss": args[2]}
+        elif len(args) == 2 and "loss" in kwargs and isinstance(args[1], dict):
+            args, kwargs = (), {"params": args[0], "loss": kwargs["loss"]}
+        return get_updates(self, *args, **kwargs)
+
+    return wrapper
+
+
+class Optimizer:
+    """Base class. `clipnorm` limits the norm of all gradients together, `clipvalue` each of their elements."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        for name in kwargs:
+            if name not in ("clipnorm", "clipvalue"):
+                raise TypeError(f"Unexpected keyword argument passed to optimizer: {name}")
+        self.__dict__.update(kwargs)
+        self.updates: list[Any] = []
+        self.weights: list[Any] = []
+
+    def get_updates(self, loss: Any, params: Sequence[Any]) -> list[Any]:
+        """The updates of one step that lowers `loss` by changing `params`."""
+        raise TypeError(f"{type(self).__name__} does not define get_updates(loss, params)")
+
+    def get_gradients(self, loss: Any, params: Sequence[Any]) -> list[Any]:
+        """The gradients of `loss`, clipped. Raises ValueError where the loss does not depend on one of `params`."""
+        grads: list[Any] = K.gradients(loss, params)
+        if any(g is None for g in grads):
+            raise ValueError(
+                "An operation has `None` for gradient. Please make sure that all of your ops have a gradient defined "
+                "(i.e. are differentiable). Common ops without gradient: K.argmax, K.round, K.eval."
+            )
+        if getattr(self, "clipnorm", 0) > 0:
+            norm = K.sqrt(sum(K.sum(K.square(g)) for g in grads))
+            grads = [clip_norm(g, self.clipnorm, norm) for g in grads]  # type: ignore[attr-defined]
+        if getattr(self, "clipvalue", 0) > 0:
+            limit = self.clipvalue  # type: ignore[attr-defined]
+            grads = [K.clip(g, -limit, limit) for g in grads]
+        return grads
+
+    def set_weights(self, weights: Sequence[Any]) -> None:
+        """Sets the optimizer's own state. Raises ValueError for a wrong number or shape of arrays."""
+        if len(self.weights) != len(weights):
+            raise ValueError(
+                f"Length of the specified weight list ({len(weights)}) does not match the number of weights of the "
+                f"optimizer ({len(self.weights)})"
+            )
+        pairs = []
+        for variable, weight in zip(self.weights, weights, strict=True):
+            shape = K.get_variable_shape(variable)
+            if shape != np.shape(weight):
+                raise ValueError(
+                    f"Optimizer weight shape {shape} not compatible with provided weight shape {np.shape(weight)}"
+                )
+            pairs.append((variable, weight))
+        K.batch_set_value(pairs)
+
+    def get_weights(self) -> list[Any]:
+        """The optimizer's own state as arrays."""
+        return K.batch_get_value(self.weights)
+
+    def get_config(self) -> dict[str, Any]:
+        return {name: getattr(self, name) for name in ("clipnorm", "clipvalue") if hasattr(self, name)}
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> Optimizer:
+        return cls(**config)
+
+    def _decayed(self, lr: Any) -> Any:
+        """`lr`, lowered with the number of updates so far where `decay` is set."""
+        if self.initial_decay > 0:  # type: ignore[attr-defined]
+            steps = K.cast(self.iterations, K.dtype(self.decay))  # type: ignore[attr-defined]
+            lr = lr * (1.0 / (1.0 + self.decay * steps))  # type: ignore[attr-defined]
+        return lr
+
+    def _update(self, p: Any, new_p: Any) -> None:
+        """Adds the update of `p`, after its constraint."""
+        if getattr(p, "constraint", None) is not None:
+            new_p = p.constraint(new_p)
+        self.updates.append(K.update(p, new_p))
+
+
+def _zeros_like(params: Sequence[Any]) -> list[Any]:
+    return [K.zeros(K.int_shape(p), dtype=K.dtype(p)) for p in params]
+
+
+def _number(variable: Any) -> float:
+    return float(K.get_value(variable))
+
+
+class SGD(Optimizer):
+    """Gradient descent with momentum, also Nesterov's."""
+
+    def __init__(
+        self, lr: float = 0.01, momentum: float = 0.0, decay: float = 0.0, nesterov: bool = False, **kwargs: Any
+    ) -> None:
+        super().__init__(**kwargs)
+        with K.name_scope(self.__class__.__name__):
+            self.iterations = K.variable(0, dtype="int64", name="iterations")
+            self.lr = K.variable(lr, name="lr")
+            self.momentum = K.variable(momentum, name="momentum")
+            self.decay = K.variable(decay, name="decay")
+        self.initial_decay = decay
+        self.nesterov = nesterov
+
+    @_accept_old_order
+    def get_updates(self, loss: Any, params: Sequence[Any]) -> list[Any]:
+        grads = self.get_gradients(loss, params)
+        self.updates = [K.update_add(self.iterations, 1)]
+        lr = self._decayed(self.lr)
+        moments = _zeros_like(params)
+        self.weights = [self.iterations, *moments]
+        for p, g, m in zip(params, grads, moments, strict=True):
+            v = self.momentum * m - lr * g
+            self.updates.append(K.update(m, v))
+            self._update(p, p + self.momentum * v - lr * g if self.nesterov else p + v)
+        return self.updates
+
+    def get_config(self) -> dict[str, Any]:
+        return {
+            **super().get_config(),
+            "lr": _number(self.lr),
+            "momentum": _number(self.momentum),
+            "decay": _number(self.decay),
+            "nesterov": self.nesterov,
+        }
+
+
+class RMSprop(Optimizer):
+    """Gradients divided by a running average of their magnitude."""
+
+    def __init__(
+        self, lr: float = 0.001, rho: float = 0.9, epsilon: float | None = None, decay: float = 0.0, **kwargs: Any
+    ) -> None:
+        super().__init__(**kwargs)
+        with K.name_scope(self.__class__.__name__):
+            self.lr = K.variable(lr, name="lr")
+            self.rho = K.variable(rho, name="rho")
+            self.decay = K.variable(decay, name="decay")
+            self.iterations = K.variable(0, dtype="int64", name="iterations")
+        self.epsilon = K.epsilon() if epsilon is None else epsilon
+        self.initial_decay = decay
+
+    @_accept_old_order
+    def get_updates(self, loss: Any, params: Sequence[Any]) -> list[Any]:
+        grads = self.get_gradients(loss, params)
+        accumulators = _zeros_like(params)
+        self.weights = accumulators
+        self.updates = [K.update_add(self.iterations, 1)]
+        lr = self._decayed(self.lr)
+        for p, g, a in zip(params, grads, accumulators, strict=True):
+            new_a = self.rho * a + (1.0 - self.rho) * K.square(g)
+            self.updates.append(K.update(a, new_a))
+            self._update(p, p - lr * g / (K.sqrt(new_a) + self.epsilon))
+        return self.updates
+
+    def get_config(self) -> dict[str, Any]:
+        return {
+            **super().get_config(),
+            "lr": _number(self.lr),
+            "rho": _number(self.rho),
+            "decay": _number(self.decay),
+            "epsilon": self.epsilon,
+        }
+
+
+class Adagrad(Optimizer):
+    """Gradients divided by the root of the sum of their squares so far (Duchi et al., 2011)."""
+
+    def __init__(self, lr: float = 0.01, epsilon: float | None = None, decay: float = 0.0, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        with K.name_scope(self.__class__.__name__):
+            self.lr = K.variable(lr, name="lr")
+            self.decay = K.variable(decay, name="decay")
+            self.iterations = K.variable(0, dtype="int64", name="iterations")
+        self.epsilon = K.epsilon() if epsilon is None else epsilon
+        self.initial_decay = decay
+
+    @_accept_old_order
+    def get_updates(self, loss: Any, params: Sequence[Any]) -> list[Any]:
+        grads = self.get_gradients(loss, params)
+        accumulators = _zeros_like(params)
+        self.weights = accumulators
+        self.updates = [K.update_add(self.iterations, 1)]
+        lr = self._decayed(self.lr)
+        for p, g, a in zip(params, grads, accumulators, strict=True):
+            new_a = a + K.square(g)
+            self.updates.append(K.update(a, new_a))
+            self._update(p, p - lr * g / (K.sqrt(new_a) + self.epsilon))
+        return self.updates
+
+    def get_config(self) -> dict[str, Any]:
+        return {
+            **super().get_config(),
+            "lr": _number(self.lr),
+            "decay": _number(self.decay),
+            "epsilon": self.epsilon,
+        }
+
+
+class Adadelta(Optimizer):
+    """Steps scaled by running averages of past gradients and past steps (Zeiler, 2012)."""
+
+    def __init__(
+        self, lr: float = 1.0, rho: float = 0.95, epsilon: float | None = None, decay: float = 0.0, **kwargs: Any
+    ) -> None:
+        super().__init__(**kwargs)
+        with K.name_scope(self.__class__.__name__):
+            self.lr = K.variable(lr, name="lr")
+            self.decay = K.variable(decay, name="decay")
+            self.iterations = K.variable(0, dtype="int64", name="iterations")
+        self.rho = rho
+        self.epsilon = K.epsilon() if epsilon is None else epsilon
+        self.initial_decay = decay
+
+    @_accept_old_order
+    def get_updates(self, loss: Any, params: Sequence[Any]) -> list[Any]:
+        grads = self.get_gradients(loss, params)
+        accumulators, deltas = _zeros_like(params), _zeros_like(params)
+        self.weights = accumulators + deltas
+        self.updates = [K.update_add(self.iterations, 1)]
+        lr = self._decayed(self.lr)
+        for p, g, a, d in zip(params, grads, accumulators, deltas, strict=True):
+            new_a = self.rho * a + (1.0 - self.rho) * K.square(g)
+            self.updates.append(K.update(a, new_a))
+            step = g * K.sqrt(d + self.epsilon) / K.sqrt(new_a + self.epsilon)
+            self._update(p, p - lr * step)
+            self.updates.append(K.update(d, self.rho * d + (1 - self.rho) * K.square(step)))
+        return self.updates
+
+    def get_config(self) -> dict[str, Any]:
+        return {
+            **super().get_config(),
+            "lr": _number(self.lr),
+            "rho": self.rho,
+            "decay": _number(self.decay),
+            "epsilon": self.epsilon,
+        }
+
+
+class Adam(Optimizer):
+    """Running averages of gradients and of their squares, corrected for their start (Kingma and Ba, 2014); with
+    `amsgrad`, the second never falls (Reddi et al., 2018)."""
+
+    def __init__(
+        self,
+        lr: float = 0.001,
+        beta_1: float = 0.9,
+        beta_2: float = 0.999,
+        epsilon: float | None = None,
+        decay: float = 0.0,
+        amsgrad: bool = False,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        with K.name_scope(self.__class__.__name__):
+            self.iterations = K.variable(0, dtype="int64", name="iterations")
+            self.lr = K.variable(lr, name="lr")
+            self.beta_1 = K.variable(beta_1, name="beta_1")
+            self.beta_2 = K.variable(beta_2, name="beta_2")
+            self.decay = K.variable(decay, name="decay")
+        self.epsilon = K.epsilon() if epsilon is None else epsilon
+        self.initial_decay = decay
+        self.amsgrad = amsgrad
+
+    @_accept_old_order
+    def get_updates(self, loss: Any, params: Sequence[Any]) -> list[Any]:
+        grads = self.get_gradients(loss, params)
+        self.updates = [K.update_add(self.iterations, 1)]
+        lr = self._decayed(self.lr)
+        t = K.cast(self.iterations, K.floatx()) + 1
+        lr_t = lr * (K.sqrt(1.0 - K.pow(self.beta_2, t)) / (1.0 - K.pow(self.beta_1, t)))
+        ms, vs = _zeros_like(params), _zeros_like(params)
+        vhats = _zeros_like(params) if self.amsgrad else [K.zeros(1) for _ in params]
+        self.weights = [self.iterations, *ms, *vs, *vhats]
+        for p, g, m, v, vhat in zip(params, grads, ms, vs, vhats, strict=True):
+            m_t = self.beta_1 * m + (1.0 - self.beta_1) * g
+            v_t = self.beta_2 * v + (1.0 - self.beta_2) * K.square(g)
+            if self.amsgrad:
+                scale = K.maximum(vhat, v_t)
+                self.updates.append(K.update(vhat, scale))
+            else:
+                scale = v_t
+            self.updates.append(K.update(m, m_t))
+            self.updates.append(K.update(v, v_t))
+            self._update(p, p - lr_t * m_t / (K.sqrt(scale) + self.epsilon))
+        return self.updates
+
+    def get_config(self) -> dict[str, Any]:
+        return {
+            **super().get_config(),
+            "lr": _number(self.lr),
+            "beta_1": _number(self.beta_1),
+            "beta_2": _number(self.beta_2),
+            "decay": _number(self.decay),
+            "epsilon": self.epsilon,
+            "amsgrad": self.amsgrad,
+        }
+
+
+class Adamax(Optimizer):
+    """Adam with the largest recent gradient instead of the average of squares (Kingma and Ba, 2014)."""
+
+    def __init__(
+        self,
+        lr: float = 0.002,
+        beta_1: float = 0.9,
+        beta_2: float = 0.999,
+        epsilon: float | None = None,
+        decay: float = 0.0,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        with K.name_scope(self.__class__.__name__):
+            self.iterations = K.variable(0, dtype="int64", name="iterations")
+            self.lr = K.variable(lr, name="lr")
+            self.beta_1 = K.variable(beta_1, name="beta_1")
+            self.beta_2 = K.variable(beta_2, name="beta_2")
+            self.decay = K.variable(decay, name="decay")
+        self.epsilon = K.epsilon() if epsilon is None else epsilon
+        self.initial_decay = decay
+
+    @_accept_old_order
+    def get_updates(self, loss: Any, params: Sequence[Any]) -> list[Any]:
+        grads = self.get_gradients(loss, params)
+        self.updates = [K.update_add(self.iterations, 1)]
+        lr = self._decayed(self.lr)
+        t = K.cast(self.iterations, K.floatx()) + 1
+        lr_t = lr / (1.0 - K.pow(self.beta_1, t))
+        ms, us = _zeros_like(params), _zeros_like(params)
+        self.weights = [self.iterations, *ms, *us]
+        for p, g, m, u in zip(params, grads, ms, us, strict=True):
+            m_t = self.beta_1 * m + (1.0 - self.beta_1) * g
+            u_t = K.maximum(self.beta_2 * u, K.abs(g))
+            self.updates.append(K.update(m, m_t))
+            self.updates.append(K.update(u, u_t))
+            self._update(p, p - lr_t * m_t / (u_t + self.epsilon))
+        return self.updates
+
+    def get_config(self) -> dict[str, Any]:
+        return {
+            **super().get_config(),
+            "lr": _number(self.lr),
+            "beta_1": _number(self.beta_1),
+            "beta_2": _number(self.beta_2),
+            "decay": _number(self.decay),
+            "epsilon": self.epsilon,
+        }
+
+
+class Nadam(Optimizer):
+    """Adam with Nesterov's momentum on a schedule (Dozat, 2016)."""
+
+    def __init__(
+        self,
+        lr: float = 0.002,
+        beta_1: float = 0.9,
+        beta_2: float = 0.999,
+        epsilon: float | None = None,
+        schedule_decay: float = 0.004,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        with K.name_scope(self.__class__.__name__):
+            self.iterations = K.variable(0, dtype="int64", name="iterations")
+            self.m_schedule = K.variable(1.0, name="m_schedule")
+            self.lr = K.variable(lr, name="lr")
+            self.beta_1 = K.variable(beta_1, name="beta_1")
+            self.beta_2 = K.variable(beta_2, name="beta_2")
+        self.epsilon = K.epsilon() if epsilon is None else epsilon
+        self.schedule_decay = schedule_decay
+
+    @_accept_old_order
+    def get_updates(self, loss: Any, params: Sequence[Any]) -> list[Any]:
+        grads = self.get_gradients(loss, params)
+        self.updates = [K.update_add(self.iterations, 1)]
+        t = K.cast(self.iterations, K.floatx()) + 1
+        momentum = self.beta_1 * (1.0 - 0.5 * K.pow(K.cast_to_floatx(0.96), t * self.schedule_decay))
+        momentum_next = self.beta_1 * (1.0 - 0.5 * K.pow(K.cast_to_floatx(0.96), (t + 1) * self.schedule_decay))
+        schedule = self.m_schedule * momentum
+        schedule_next = schedule * momentum_next
+        self.updates.append(K.update(self.m_schedule, schedule))
+        ms, vs = _zeros_like(params), _zeros_like(params)
+        self.weights = [self.iterations, *ms, *vs]
+        for p, g, m, v in zip(params, grads, ms, vs, strict=True):
+            m_t = self.beta_1 * m + (1.0 - self.beta_1) * g
+            v_t = self.beta_2 * v + (1.0 - self.beta_2) * K.square(g)
+            self.updates.append(K.update(m, m_t))
+            self.updates.append(K.update(v, v_t))
+            average = (1.0 - momentum) * (g / (1.0 - schedule)) + momentum_next * (m_t / (1.0 - schedule_next))
+            spread = v_t / (1.0 - K.pow(self.beta_2, t))
+            self._update(p, p - self.lr * average / (K.sqrt(spread) + self.epsilon))
+        return self.updates
+
+    def get_config(self) -> dict[str, Any]:
+        return {
+            **super().get_config(),
+            "lr": _number(self.lr),
+            "beta_1": _number(self.beta_1),
+            "beta_2": _number(self.beta_2),
+            "epsilon": self.epsilon,
+            "schedule_decay": self.schedule_decay,
+        }
+
+
+# Names that Keras knows besides those of the classes.
+sgd = SGD
+rmsprop = RMSprop
+adagrad = Adagrad
+adadelta = Adadelta
+adam = Adam
+adamax = Adamax
+nadam = Nadam
+
+_BY_NAME: dict[str, Any] = {
+    c.__name__.lower(): c for c in (SGD, RMSprop, Adagrad, Adadelta, Adam, Adamax, Nadam)
+}
+
+
+def serialize(optimizer: Optimizer) -> Any:
+    """What stands for an optimizer in a config."""
+    return serialize_keras_object(optimizer)
+
+
+def deserialize(config: dict[str, Any], custom_objects: dict[str, Any] | None = None) -> Any:
+    """The optimizer of a config; built-in names in any case. Raises ValueError where there is none."""
+    if isinstance(config, dict) and str(config.get("class_name", "")).lower() in _BY_NAME:
+        config = {**config, "class_name": config["class_name"].lower()}
+    return deserialize_keras_object(config, _BY_NAME, custom_objects, "optimizer")
+
+
+def get(identifier: Any) -> Any:
+    """The optimizer that an argument of `compile` means: a config, a name or an optimizer."""
+    if isinstance(identifier, dict):
+        return deserialize(identifier)
+    if isinstance(identifier, str):
+        return deserialize({"class_name": identifier, "config": {}})
+    if isinstance(identifier, Optimizer):
+        return identifier
+    raise ValueError(f"Could not interpret optimizer identifier: {identifier}")
