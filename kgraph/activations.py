@@ -73,7 +73,17 @@ def linear(x: Any) -> Any:
 _BY_NAME: dict[str, Callable[..., Any]] = {
     f.__name__: f
     for f in (
-        softmax, elu, selu, softplus, softsign, relu, tanh, sigmoid, hard_sigmoid, exponential, linear,
+        softmax,
+        elu,
+        selu,
+        softplus,
+        softsign,
+        relu,
+        tanh,
+        sigmoid,
+        hard_sigmoid,
+        exponential,
+        linear,
     )  # fmt: skip
 }
 

@@ -28,9 +28,9 @@ def _accept_old_order(get_updates: Callable[..., list[Any]]) -> Callable[..., li
     @functools.wraps(get_updates)
     def wrapper(self: Any, *args: Any, **kwargs: Any) -> list[Any]:
         if len(args) == 3:
-            args, kwargs = (), {"params": args[0], "loss": args[2]}
-        elif len(args) == 2 and "loss" in kwargs and isinstance(args[1], dict):
-            args, kwargs = (), {"params": args[0], "loss": kwargs["loss"]}
+            return get_updates(self, args[2], args[0])
+        if len(args) == 2 and "loss" in kwargs and isinstance(args[1], dict):
+            return get_updates(self, kwargs["loss"], args[0])
         return get_updates(self, *args, **kwargs)
 
     return wrapper
@@ -441,9 +441,7 @@ adam = Adam
 adamax = Adamax
 nadam = Nadam
 
-_BY_NAME: dict[str, Any] = {
-    c.__name__.lower(): c for c in (SGD, RMSprop, Adagrad, Adadelta, Adam, Adamax, Nadam)
-}
+_BY_NAME: dict[str, Any] = {c.__name__.lower(): c for c in (SGD, RMSprop, Adagrad, Adadelta, Adam, Adamax, Nadam)}
 
 
 def serialize(optimizer: Optimizer) -> Any:

@@ -75,7 +75,7 @@ class Operand:
     """A buffer and the element of it where the first one stands."""
 
     buffer: Buffer
-    offset: Dim = 0
+    start: Dim = 0
 
 
 @dataclass(frozen=True)
@@ -111,7 +111,7 @@ class Contraction:
 
 
 _SLOTS = (
-    "a b c rows columns depth row_block depth_block part splits c_split c_batch "
+    "a b c a_start b_start c_start rows columns depth row_block depth_block part splits c_split c_batch "
     "m1 m2 am0 am1 am2 cm0 cm1 cm2 k1 k2 ak0 ak1 ak2 bk0 bk1 bk2 b_column b_direct "
     "width high multiply tail_width tail_high tail_multiply lanes transpose epilogue ahead n_batch"
 ).split()
@@ -141,15 +141,15 @@ def kernel(args, lo, hi, worker):
         block = rest % blocks
         part_of = rest // blocks % splits
         batch = rest // blocks // splits
-        a_base = a
-        b_base = b
+        a_base = a + a_start
+        b_base = b + b_start
         q = batch
         for i in range(n_batch - 1, -1, -1):
             at = {batch_at} + 3 * i
             a_base += q % s[at] * s[at + 1]
             b_base += q % s[at] * s[at + 2]
             q = q // s[at]
-        c_base = c + part_of * c_split
+        c_base = c + c_start + part_of * c_split
         r0 = block * row_block
         n_rows = min(row_block, rows - r0)
         j0 = panel * width
@@ -352,8 +352,8 @@ def contract(what: Contraction, ctx: LowerContext, vectors: Vectors | None = Non
         return values[0] * size, values[1] * size, values[2] * size
 
     slots: tuple[Slot, ...] = (
-        Read(what.a.buffer, what.a.offset * size), Read(what.b.buffer, what.b.offset * size),
-        Write(parts) if parts else Write(what.c.buffer, what.c.offset * size),
+        Read(what.a.buffer), Read(what.b.buffer), Write(parts or what.c.buffer),
+        what.a.start * size, what.b.start * size, 0 if parts else what.c.start * size,
         rows, columns, depth,
         Choose(blocks.rows, sizes), Choose(blocks.depth, sizes), Choose(blocks.part, sizes),
         splits, nbytes, what.c_batch * size,

@@ -108,23 +108,37 @@ def kernel(args, lo, hi, worker):
 
 _MOMENTS_BLOCK = """\
 xb = offset(x, first * c)
+if seen == 0:
+    n = min(4 * group, n)
+    groups = n // group
+    rest = (n - groups * group) * c
+    for k in range(c):
+        store(m, k, {value}(0))
+    for i in range(n):
+        p = offset(xb, i * c)
+        for k in range(c):
+            store(m, k, load(m, k) + load(p, k) / {value}(n))
+else:
+    for k in range(c):
+        store(m, k, {value}(load(p0, k)))
+for j in range(1, group):
+    for k in range(c):
+        store(m, j * c + k, load(m, k))
 for k in range(width):
     store(s, k, {value}(0))
     store(q, k, {value}(0))
-{sum}
-{fold_sum}
-for j in range(group):
-    for k in range(c):
-        store(m, j * c + k, load(s, k) / {value}(n))
-{squares}
-{fold_squares}
+{sums}
+{fold_s}
+{fold_q}
 share = f64(n) / f64(seen + n)
 weight = share * f64(seen)
 for k in range(c):
-    d = f64(load(m, k)) - load(p0, k)
+    shift = f64(load(s, k)) / f64(n)
+    d = f64(load(m, k)) + shift - load(p0, k)
     store(p0, k, load(p0, k) + d * share)
-    store(p1, k, load(p1, k) + (f64(load(q, k)) + d * d * weight))
+    store(p1, k, load(p1, k) + (f64(load(q, k)) - shift * f64(load(s, k)) + d * d * weight))
 """
+"""Sums of x - m and of its square, where m is the mean of the rows seen before (of the first few: their own), which loses no digits."""
 
 _MOMENTS_ROWS = """
 def kernel(args, lo, hi, worker):
@@ -158,13 +172,8 @@ def _moments_kernel(short: str, value: str, last: bool) -> Kernel:
         slots = named_slots(f"{short}:x f64:parts items c inner per")
         text = _MOMENTS_ROWS.format(slots=slots, value=value, block=_BLOCK)
         return Kernel(f"moments_rows_{short}", text, fastmath=True)
-    block = _MOMENTS_BLOCK.format(
-        value=value,
-        sum=row_pass(["xb"], [("s", "{xb}")]),
-        fold_sum=fold("s", "c"),
-        squares=row_pass(["xb"], [("q", "({xb} - load(m, k)) * ({xb} - load(m, k))")]),
-        fold_squares=fold("q", "c"),
-    )
+    sums = row_pass(["xb"], [("s", "({xb} - load(m, k))"), ("q", "({xb} - load(m, k)) * ({xb} - load(m, k))")])
+    block = _MOMENTS_BLOCK.format(value=value, sums=sums, fold_s=fold("s", "c"), fold_q=fold("q", "c"))
     slots = named_slots(f"{short}:x f64:parts rows c n_parts group block")
     return Kernel(f"moments_{short}", _LAST.format(slots=slots, value=value, setup="", block=placed(block, 12)))
 

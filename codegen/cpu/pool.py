@@ -11,6 +11,7 @@ import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from codegen.cpu.columns import placed
 from codegen.cpu.tiles import balanced, computed_in, count, named_slots, per, tile_count, tiles
 from codegen.cpu.widen import narrow
 from codegen.launch import Choose, Launch, LowerContext, Lowering, Read, Size, Slot, Write
@@ -18,11 +19,52 @@ from codegen.source import Kernel
 from ir import dtypes
 from ir.dims import Dim
 from ir.graph import Node
-from ir.ops.window import Window, window
+from ir.ops.window import Window, pads, window
 
 _UNROLLED = 9  # positions of the largest window whose text is unrolled
-_VALUE = {"f16": "f32", "f32": "f32", "f64": "f64"}
 _SIZES = "h w c oh ow kh kw sh sw pt pl"
+_VALUE = {"f16": "f32", "f32": "f32", "f64": "f64"}
+
+
+@dataclass(frozen=True)
+class _Form:
+    """What the text of a kernel depends on besides the op: the dtype, the rows and columns of the window that are unrolled (1, 1 for a loop),
+    whether these are the whole window, and whether there is but one channel."""
+
+    short: str
+    block: tuple[int, int]
+    whole: bool
+    flat: bool
+
+    @property
+    def zero(self) -> str:
+        return f"{_VALUE[self.short]}(0)"
+
+    @property
+    def channels(self) -> str:
+        """The loop over channels. LLVM drops one of a single step."""
+        return "for k in range(1):" if self.flat else "for k in range(c):"
+
+    @property
+    def positions(self) -> list[tuple[int, int]]:
+        return [(i, j) for i in range(self.block[0]) for j in range(self.block[1])]
+
+    @property
+    def names(self) -> list[str]:
+        return [f"{i}_{j}" for i, j in self.positions]
+
+    def window(self, sources: Sequence[str], lines: Sequence[str], channels: str = "") -> str:
+        """Text that runs `lines` for every channel `k` and every block of the window at (`top`, `left`) of image `n`; `x0_1` points to
+        the position (0, 1) of the block of x."""
+        i0, j0 = ("", "") if self.whole else ("i0 + ", "j0 + ")
+        rows, columns = (range(n) for n in self.block)
+        text = [f"r{i} = (n * h + min(max(top + {i0}{i}, 0), h - 1)) * w" for i in rows]
+        text += [f"q{j} = min(max(left + {j0}{j}, 0), w - 1)" for j in columns]
+        text += [f"{s}{i}_{j} = offset({s}, (r{i} + q{j}) * c)" for s in sources for i, j in self.positions]
+        text += [channels or self.channels, *(f"    {line}" for line in lines)]
+        if self.whole:
+            return "\n".join(text)
+        return "\n".join(["for i0 in range(kh):", "    for j0 in range(kw):", *(f"        {line}" for line in text)])
 
 
 @dataclass(frozen=True)
@@ -47,22 +89,19 @@ class _Images:
         if win.data_format == "channels_first":
             n, c = count(n, c), 1
         out = win.output(tuple(shape), shape[channels])
-        (top, _), (left, _) = win.pads(tuple(shape))  # type: ignore[arg-type]
+        (top, _), (left, _) = (
+            pads(shape[axis], win.size[k], win.strides[k], win.padding) for k, axis in enumerate((height, width))
+        )
         return cls(win, n, shape[height], shape[width], c, out[height], out[width], (top, left))
 
     @property
     def slots(self) -> tuple[Dim, ...]:
         return (self.h, self.w, self.c, self.oh, self.ow, *self.window.size, *self.window.strides, *self.pads)
 
-    @property
-    def block(self) -> tuple[int, int]:
-        """Rows and columns of the window that the text unrolls: all, or one position at a time."""
+    def form(self, short: str) -> _Form:
         kh, kw = self.window.size
-        return (kh, kw) if kh * kw <= _UNROLLED else (1, 1)
-
-    @property
-    def whole(self) -> bool:
-        return self.block == self.window.size
+        block = (kh, kw) if kh * kw <= _UNROLLED else (1, 1)
+        return _Form(short, block, block == (kh, kw), self.c == 1)
 
     @property
     def row_work(self) -> Dim:
@@ -73,22 +112,11 @@ class _Images:
     def work(self) -> Dim:
         return count(self.n, self.oh, self.row_work)
 
-
-class _Taps:
-    """Text of the pointers `p<i>_<j>` to the positions of a block of the window, for the window at (`top`, `left`)."""
-
-    def __init__(self, block: tuple[int, int], indent: int, sources: Sequence[str]) -> None:
-        self.block = block
-        self.indent = " " * indent
-        self.sources = sources
-        self.names = [f"{i}_{j}" for i in range(block[0]) for j in range(block[1])]
-
-    def text(self) -> str:
-        rows, columns = (range(n) for n in self.block)
-        lines = [f"r{i} = (n * h + min(max(top + i0 + {i}, 0), h - 1)) * w" for i in rows]
-        lines += [f"q{j} = min(max(left + j0 + {j}, 0), w - 1)" for j in columns]
-        lines += [f"{s}{i}_{j} = offset({s}, (r{i} + q{j}) * c)" for s in self.sources for i in rows for j in columns]
-        return "\n".join(self.indent + line for line in lines).lstrip()
+    def over_rows(self, kernel: Kernel, buffers: tuple[Slot, ...], scratch: Size = 0) -> Launch:
+        """A launch whose items are rows of results."""
+        rows = count(self.n, self.oh)
+        slots = (*buffers, *self.slots, rows, per(self.row_work))
+        return Launch(kernel, slots, tiles(rows, self.row_work), self.work, scratch)
 
 
 _WALK = """
@@ -101,102 +129,74 @@ def kernel(args, lo, hi, worker):
         for j in range(ow):
             left = j * sw - pl
             at = (t * ow + j) * c
-{body}
+            {before}
+            {body}
 """
-"""A kernel whose items are rows of results; `body` makes the result at `at` from the window at (`top`, `left`) of image `n`."""
-
-_LOOPS = """\
-            for i0 in range(0, kh, {rows}):
-                for j0 in range(0, kw, {columns}):
-                    {taps}
-                    for k in range(c):
-{lines}"""
-
-
-def _rows_launch(kernel: Kernel, buffers: tuple[Slot, ...], images: _Images, scratch: Size = 0) -> Launch:
-    """A launch of a kernel of the form `_WALK`."""
-    rows = count(images.n, images.oh)
-    slots = (*buffers, *images.slots, rows, per(images.row_work))
-    return Launch(kernel, slots, tiles(rows, images.row_work), images.work, scratch)
-
-
-def _walk(slots: str, before: str, block: tuple[int, int], sources: Sequence[str], lines: Sequence[str]) -> str:
-    """`_WALK` with a body that runs `lines` for every channel of every block of the window."""
-    loops = _LOOPS.format(
-        rows=block[0],
-        columns=block[1],
-        taps=_Taps(block, 20, sources).text(),
-        lines="\n".join(" " * 24 + line for line in lines),
-    )
-    return _WALK.format(slots=named_slots(slots), body=before + loops)
-
-
-def _first_hits(names: Sequence[str], whole: bool) -> tuple[list[str], list[str]]:
-    """Lines that find where the window first holds `best`, and the names of the results per position.
-
-    Where the block is not the whole window, `found` remembers the channels that are done.
-    """
-    lines = ["best = load(y, at + k)"]
-    lines += ["done = False"] if whole else ["done = load(found, k)"]
-    hits = []
-    for name in names:
-        lines.append(f"hit{name} = (load(x{name}, k) == best) & (not done)")
-        lines.append(f"done = done | hit{name}")
-        hits.append(f"hit{name}")
-    if not whole:
-        lines.append("store(found, k, done)")
-    return lines, hits
-
+"""A kernel whose items are rows of results; `body` makes the result at `at`."""
 
 _FIRST = """\
-            p = offset(x, ((n * h + max(top, 0)) * w + max(left, 0)) * c)
-            for k in range(c):
-                store(y, at + k, load(p, k))
+p = offset(x, ((n * h + max(top, 0)) * w + max(left, 0)) * c)
+{channels}
+    store(y, at + k, load(p, k))
 """
 
 
 @functools.lru_cache(maxsize=None)
-def _max_kernel(short: str, block: tuple[int, int], whole: bool) -> Kernel:
-    parts = [f"load(x{name}, k)" for name in _Taps(block, 0, "x").names]
-    if not whole:
+def _max_kernel(form: _Form) -> Kernel:
+    parts = [f"load(x{name}, k)" for name in form.names]
+    if not form.whole:
         parts.append("load(y, at + k)")
-    lines = [f"store(y, at + k, {balanced('maximum({}, {})', parts)})"]
-    text = _walk(f"{short}:x {short}:y {_SIZES} rows per", "" if whole else _FIRST, block, "x", lines)
-    return Kernel(f"max_pool2d_{short}", text)
+    text = _WALK.format(
+        slots=named_slots(f"{form.short}:x {form.short}:y {_SIZES} rows per"),
+        before="" if form.whole else placed(_FIRST.format(channels=form.channels), 12),
+        body=placed(form.window("x", [f"store(y, at + k, {balanced('maximum({}, {})', parts)})"]), 12),
+    )
+    return Kernel(f"max_pool2d_{form.short}", text)
 
 
 def lower_max_pool2d(node: Node, ctx: LowerContext) -> list[Launch]:
     x, y = node.inputs[0], node.output
     images = _Images.of(node, x.shape)
-    kernel = _max_kernel(x.type.dtype.short, images.block, images.whole)
-    return [_rows_launch(kernel, (Read(ctx.buffer(x)), Write(ctx.buffer(y))), images)]
+    kernel = _max_kernel(images.form(x.type.dtype.short))
+    return [images.over_rows(kernel, (Read(ctx.buffer(x)), Write(ctx.buffer(y))))]
+
+
+def _first_hits(form: _Form) -> list[str]:
+    """Lines that set `hit<i>_<j>` at the first position where the window holds what y does. Where the block is not the whole window,
+    `found` remembers the channels that are done."""
+    lines = ["best = load(y, at + k)", "done = False" if form.whole else "done = load(found, k)"]
+    for name in form.names:
+        lines.append(f"hit{name} = (load(x{name}, k) == best) & (not done)")
+        lines.append(f"done = done | hit{name}")
+    return lines if form.whole else [*lines, "store(found, k, done)"]
 
 
 _FORGET = """\
-            for k in range(c):
-                store(found, k, False)
-                store(to, at + k, {zero})
+{channels}
+    store(found, k, False)
+    store(to, at + k, {zero})
 """
 
 
 @functools.lru_cache(maxsize=None)
-def _pick_kernel(short: str, block: tuple[int, int], whole: bool) -> Kernel:
-    zero = f"{_VALUE[short]}(0)"
-    lines, hits = _first_hits(_Taps(block, 0, "x").names, whole)
-    lines.append(f"picked = {zero}" if whole else "picked = load(to, at + k)")
-    lines += [f"picked = where({hit}, load(g{hit[3:]}, k), picked)" for hit in hits]
+def _pick_kernel(form: _Form) -> Kernel:
+    lines = [*_first_hits(form), f"picked = {form.zero}" if form.whole else "picked = load(to, at + k)"]
+    lines += [f"picked = where(hit{name}, load(g{name}, k), picked)" for name in form.names]
     lines.append("store(to, at + k, picked)")
-    slots = f"{short}:x {short}:y {short}:g {short}:to {_SIZES} rows per"
-    text = _walk(slots, "" if whole else _FORGET.format(zero=zero), block, "xg", lines)
+    short = form.short
+    text = _WALK.format(
+        slots=named_slots(f"{short}:x {short}:y {short}:g {short}:to {_SIZES} rows per"),
+        before="" if form.whole else placed(_FORGET.format(channels=form.channels, zero=form.zero), 12),
+        body=placed(form.window("xg", lines), 12),
+    )
     return Kernel(f"max_pool2d_grad_grad_{short}", text)
 
 
 def lower_max_pool2d_grad_grad(node: Node, ctx: LowerContext) -> list[Launch]:
-    x, y, g = node.inputs
-    images = _Images.of(node, x.shape)
-    kernel = _pick_kernel(x.type.dtype.short, images.block, images.whole)
-    buffers = (Read(ctx.buffer(x)), Read(ctx.buffer(y)), Read(ctx.buffer(g)), Write(ctx.buffer(node.output)))
-    return [_rows_launch(kernel, buffers, images, scratch=images.c)]
+    images = _Images.of(node, node.inputs[0].shape)
+    kernel = _pick_kernel(images.form(node.output.type.dtype.short))
+    buffers = (*(Read(ctx.buffer(v)) for v in node.inputs), Write(ctx.buffer(node.output)))
+    return [images.over_rows(kernel, buffers, scratch=images.c)]
 
 
 _MAX_GRAD = """
@@ -228,67 +228,50 @@ def kernel(args, lo, hi, worker):
             for j in range(ow):
                 left = j * sw - pl
                 at = ((n * oh + i) * ow + j) * c
-{before}\
-                for i0 in range(0, kh, {rows}):
-                    for j0 in range(0, kw, {columns}):
-                        {taps}
-                        for k in range(k0, k1):
-{lines}
+                {forget}
+                {body}
 """
 
 
 @functools.lru_cache(maxsize=None)
-def _max_grad_kernel(short: str, out: str, block: tuple[int, int], whole: bool, add: bool) -> Kernel:
+def _max_grad_kernel(form: _Form, out: str, add: bool) -> Kernel:
     """Tiles are bands of windows where these do not overlap, otherwise blocks of channels of an image."""
-    zero = f"{_VALUE[short]}(0)"
-    lines, hits = _first_hits(_Taps(block, 0, "x").names, whole)
-    lines.append("g = load(dy, at + k)")
-    for hit in hits:
-        target = f"dx{hit[3:]}"
-        value = f"where({hit}, g, {zero})"
-        lines.append(f"store({target}, k, load({target}, k) + {value})" if add else f"store({target}, k, {value})")
-    forget = " " * 16 + "for k in range(k0, k1):\n" + " " * 20 + "store(found, k, False)\n"
+    channels = form.channels if form.flat else "for k in range(k0, k1):"
+    lines = [*_first_hits(form), "g = load(dy, at + k)"]
+    for name in form.names:
+        share = f"where(hit{name}, g, {form.zero})"
+        lines.append(f"store(dx{name}, k, {f'load(dx{name}, k) + {share}' if add else share})")
+    short = form.short
     text = _MAX_GRAD.format(
         slots=named_slots(f"{short}:x {short}:y {short}:dy {out}:dx {_SIZES} bands blocks block per clear"),
-        zero=zero,
+        zero=form.zero,
         size=dtypes.of(out).itemsize,
-        before="" if whole else forget,
-        rows=block[0],
-        columns=block[1],
-        taps=_Taps(block, 24, ("x", "dx")).text(),
-        lines="\n".join(" " * 28 + line for line in lines),
+        forget="" if form.whole else f"{channels}\n{' ' * 20}store(found, k, False)",
+        body=placed(form.window(("x", "dx"), lines, channels), 16),
     )
     return Kernel(f"max_pool2d_grad_{short}", text)
 
 
 def lower_max_pool2d_grad(node: Node, ctx: LowerContext) -> list[Launch]:
-    x, y, dy = node.inputs
+    x = node.inputs[0]
     images = _Images.of(node, x.shape)
-    win, (n, h, w, c, oh, ow) = images.window, (images.n, images.h, images.w, images.c, images.oh, images.ow)
+    win, n, c, oh, ow = images.window, images.n, images.c, images.oh, images.ow
     apart = win.size[0] <= win.strides[0]
     # Plain stores are right where no position is in two windows and no window reaches over the border.
     add = not (apart and win.size[1] <= win.strides[1] and win.padding == "valid")
     (dx,), after = narrow(node, ctx) if add else ([ctx.buffer(node.output)], [])
     out = computed_in(x.type.dtype) if add else x.type.dtype.short
-    kernel = _max_grad_kernel(x.type.dtype.short, out, images.block, images.whole, add)
-    bands: Size = 1
-    blocks: Size = 1
-    block: Size = c
-    rows: Size = oh
-    tile_number: Size
+    cut: tuple[Size, ...]
     if apart:
-        bands = Choose(_bands, (oh, images.row_work))
-        rows = per(images.row_work)
-        tile_number = Choose(_band_tiles, (n, oh, images.row_work))
+        cut = (Choose(_bands, (oh, images.row_work)), 1, c, per(images.row_work))
+        number = Choose(_band_tiles, (n, oh, images.row_work))
     else:
-        blocks = Choose(_channel_blocks, (n, c))
-        block = Choose(_channel_block, (n, c))
-        tile_number = Choose(_channel_tiles, (n, c))
-    clear: Size = 1 if add else Choose(_uncovered, (h, w, oh, ow, *win.size, *win.strides))
-    slots = (
-        Read(ctx.buffer(x)), Read(ctx.buffer(y)), Read(ctx.buffer(dy)), Write(dx), *images.slots, bands, blocks, block, rows, clear,
-    )  # fmt: skip
-    return [Launch(kernel, slots, tile_number, images.work, scratch=c), *after]
+        cut = (1, Choose(_channel_blocks, (n, c)), Choose(_channel_block, (n, c)), oh)
+        number = Choose(_channel_tiles, (n, c))
+    clear: Size = 1 if add else Choose(_uncovered, (images.h, images.w, oh, ow, *win.size, *win.strides))
+    slots = (*(Read(ctx.buffer(v)) for v in node.inputs), Write(dx), *images.slots, *cut, clear)
+    kernel = _max_grad_kernel(images.form(x.type.dtype.short), out, add)
+    return [Launch(kernel, slots, number, images.work, scratch=c), *after]
 
 
 def _bands(rows: int, row_work: int) -> int:
@@ -336,41 +319,42 @@ def kernel(args, lo, hi, worker):
             first = offset(x, ((n * h + top) * w + left) * c)
             if (i1 - i0) * (j1 - j0) == {positions}:
                 {taps}
-                for k in range(c):
+                {channels}
                     store(y, at + k, ({sum}) * share)
             else:
-                for k in range(c):
+                {channels}
                     store(total, k, {value}(0))
                 for i in range(i0, i1):
                     for l in range(j0, j1):
                         p = offset(first, (i * w + l) * c)
-                        for k in range(c):
+                        {channels}
                             store(total, k, load(total, k) + load(p, k))
-                for k in range(c):
+                {channels}
                     store(y, at + k, load(total, k) * share)
 """
 
 
 @functools.lru_cache(maxsize=None)
-def _average_kernel(short: str, block: tuple[int, int]) -> Kernel:
-    """`block` is the window where windows inside the image are unrolled, else one position."""
-    positions = [(i, j) for i in range(block[0]) for j in range(block[1])]
+def _average_kernel(form: _Form) -> Kernel:
+    """The block stands for windows that lie inside the image, or hold one position of it."""
+    taps = [f"p{i}_{j} = offset(first, ((i0 + {i}) * w + j0 + {j}) * c)" for i, j in form.positions]
     text = _AVERAGE.format(
-        slots=named_slots(f"{short}:x {short}:y {_SIZES} rows per"),
-        value=_VALUE[short],
-        positions=len(positions),
-        taps=("\n" + " " * 16).join(f"p{i}_{j} = offset(first, (({i} + i0) * w + {j} + j0) * c)" for i, j in positions),
-        sum=balanced("({} + {})", [f"load(p{i}_{j}, k)" for i, j in positions]),
+        slots=named_slots(f"{form.short}:x {form.short}:y {_SIZES} rows per"),
+        value=_VALUE[form.short],
+        positions=len(taps),
+        taps=placed("\n".join(taps), 16),
+        channels=form.channels,
+        sum=balanced("({} + {})", [f"load(p{name}, k)" for name in form.names]),
     )
-    return Kernel(f"avg_pool2d_{short}", text)
+    return Kernel(f"avg_pool2d_{form.short}", text)
 
 
 def lower_avg_pool2d(node: Node, ctx: LowerContext) -> list[Launch]:
     x = node.inputs[0]
     images = _Images.of(node, x.shape)
-    kernel = _average_kernel(x.type.dtype.short, images.block)
+    kernel = _average_kernel(images.form(x.type.dtype.short))
     buffers = (Read(ctx.buffer(x)), Write(ctx.buffer(node.output)))
-    return [_rows_launch(kernel, buffers, images, scratch=images.c * 8)]
+    return [images.over_rows(kernel, buffers, scratch=count(images.c, 8))]
 
 
 _AVERAGE_GRAD = """
@@ -382,32 +366,38 @@ def kernel(args, lo, hi, worker):
         r = t % h + pt
         i0 = max(0, (r - kh) // sh + 1)
         i1 = min(oh, r // sh + 1)
+        high = min(kh, h - i0 * sh + pt) - max(0, pt - i0 * sh)
         for q in range(w):
             s = q + pl
             j0 = max(0, (s - kw) // sw + 1)
             j1 = min(ow, s // sw + 1)
-            for k in range(c):
-                store(total, k, {value}(0))
-            for i in range(i0, i1):
-                top = i * sh - pt
-                high = min(kh, h - top) - max(0, -top)
-                for j in range(j0, j1):
-                    left = j * sw - pl
-                    wide = min(kw, w - left) - max(0, -left)
-                    share = {value}(1) / {value}(high * wide)
-                    p = offset(dy, ((n * oh + i) * ow + j) * c)
-                    for k in range(c):
-                        store(total, k, load(total, k) + load(p, k) * share)
             to = offset(dx, (t * w + q) * c)
-            for k in range(c):
-                store(to, k, load(total, k))
+            if i1 == i0 + 1 and j1 == j0 + 1:
+                wide = min(kw, w - j0 * sw + pl) - max(0, pl - j0 * sw)
+                share = {value}(1) / {value}(high * wide)
+                p = offset(dy, ((n * oh + i0) * ow + j0) * c)
+                {channels}
+                    store(to, k, load(p, k) * share)
+            else:
+                {channels}
+                    store(total, k, {value}(0))
+                for i in range(i0, i1):
+                    tall = min(kh, h - i * sh + pt) - max(0, pt - i * sh)
+                    for j in range(j0, j1):
+                        wide = min(kw, w - j * sw + pl) - max(0, pl - j * sw)
+                        share = {value}(1) / {value}(tall * wide)
+                        p = offset(dy, ((n * oh + i) * ow + j) * c)
+                        {channels}
+                            store(total, k, load(total, k) + load(p, k) * share)
+                {channels}
+                    store(to, k, load(total, k))
 """
 
 
 @functools.lru_cache(maxsize=None)
-def _average_grad_kernel(short: str) -> Kernel:
+def _average_grad_kernel(short: str, channels: str) -> Kernel:
     slots = named_slots(f"{short}:dy {short}:dx {_SIZES} rows per")
-    return Kernel(f"avg_pool2d_grad_{short}", _AVERAGE_GRAD.format(slots=slots, value=_VALUE[short]))
+    return Kernel(f"avg_pool2d_grad_{short}", _AVERAGE_GRAD.format(slots=slots, value=_VALUE[short], channels=channels))
 
 
 def lower_avg_pool2d_grad(node: Node, ctx: LowerContext) -> list[Launch]:
@@ -416,8 +406,9 @@ def lower_avg_pool2d_grad(node: Node, ctx: LowerContext) -> list[Launch]:
     images = _Images.of(node, node.output.shape)
     rows, each = count(images.n, images.h), count(images.w, images.c, 4)
     slots = (Read(ctx.buffer(dy)), Write(ctx.buffer(node.output)), *images.slots, rows, per(each))
-    kernel = _average_grad_kernel(dy.type.dtype.short)
-    return [Launch(kernel, slots, tiles(rows, each), images.work, scratch=images.c * 8)]
+    short = dy.type.dtype.short
+    kernel = _average_grad_kernel(short, images.form(short).channels)
+    return [Launch(kernel, slots, tiles(rows, each), images.work, scratch=count(images.c, 8))]
 
 
 LOWERINGS: dict[str, Lowering] = {

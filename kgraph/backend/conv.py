@@ -138,9 +138,7 @@ def bias_add(x: Any, bias: Any, data_format: str | None = None) -> Tensor:
     order = normalize_data_format(data_format)
     value, shift = operands(x, bias)
     if shift.rank not in (1, value.rank - 1):
-        raise ValueError(
-            f"Unexpected bias dimensions {shift.rank}, expect to be 1 or {value.rank - 1} dimensions"
-        )
+        raise ValueError(f"Unexpected bias dimensions {shift.rank}, expect to be 1 or {value.rank - 1} dimensions")
     if order == "channels_first" and value.rank > 2:
         shift = _channels_first(shift, value.rank)
     return Tensor(b.add(value, shift))

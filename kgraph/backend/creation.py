@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any, TypeGuard
 
 import numpy as np
@@ -65,9 +66,7 @@ def to_dense(tensor: Tensor) -> Tensor:
 def is_keras_tensor(x: Any) -> bool:
     """Whether `x` was made by a Keras layer or `Input`. Raises ValueError for what is no tensor."""
     if not isinstance(x, Tensor):
-        raise ValueError(
-            f"Unexpectedly found an instance of type `{type(x)}`. Expected a symbolic tensor instance."
-        )
+        raise ValueError(f"Unexpectedly found an instance of type `{type(x)}`. Expected a symbolic tensor instance.")
     return hasattr(x, "_keras_history")
 
 
@@ -97,7 +96,7 @@ def shape(x: Any) -> Tensor:
 
 def count_params(x: Any) -> int:
     """The number of elements of a variable."""
-    return int(np.prod(int_shape(x), dtype=np.int64))
+    return math.prod(d for d in int_shape(x) if d is not None)
 
 
 # Placeholders and constants
@@ -211,4 +210,3 @@ def _bound(x: Any) -> Any:
     if isinstance(x, (np.floating, np.integer)):
         return x.item()
     return indexing.as_dim(x.value if isinstance(x, Tensor) else x)
-

@@ -32,7 +32,9 @@ def index(x: Value, key: Any) -> Value:
             continue
         axis = len(starts)
         size = x.shape[axis]
-        start, stop, step, drop = 0, size, 1, False
+        start: Dim = 0
+        stop: Dim = size
+        step, drop = 1, False
         if isinstance(item, slice):
             start, stop, step = _bounds(item, size)
         elif isinstance(item, Value) and (item.rank or known_scalar(item) is None):

@@ -286,8 +286,7 @@ def _batch_axes(x: Value, y: Value, axes: int | Sequence[int] | None) -> tuple[i
     pair: Sequence[Any] = (axes, axes) if isinstance(axes, int) else axes
     if len(pair) != 2 or builtins.any(isinstance(a, (list, tuple)) for a in pair):
         raise ValueError(
-            "Multiple target dimensions are not supported. Expected: None, int, (int, int), "
-            f"Provided: {axes}"
+            f"Multiple target dimensions are not supported. Expected: None, int, (int, int), Provided: {axes}"
         )
     if x.rank < 2 or y.rank < 2:
         raise ValueError(f"K.batch_dot takes tensors of rank 2 or more, got shapes {_words(x)} and {_words(y)}")

@@ -181,25 +181,24 @@ def batch_normalization(
     given = [None if p is None else as_value(p, dtype) for p in (mean, var, gamma, beta)]
     vectors = [_vector(p, value, at) for p in given if p is not None]
     if all(v is not None for v in vectors):
-        ready = iter(vectors)
-        size = next(v for v in vectors if v is not None).shape
-        means, variances, scale, shift = (
+        size = (value.shape[at],)
+        ready = iter([v for v in vectors if v is not None])
+        parameters = [
             b.full(size, default, dtype) if p is None else next(ready)
             for p, default in zip(given, (0, 1, 1, 0), strict=True)
-        )
-        operands_ = [v for v in (means, variances, scale, shift) if v is not None]
-        return Tensor(b.apply1("batch_norm", value, *operands_, axis=at, epsilon=float(epsilon)))
-    return Tensor(_normalized(value, *given, epsilon=epsilon))
+        ]
+        return Tensor(b.apply1("batch_norm", value, *parameters, axis=at, epsilon=float(epsilon)))
+    means, variances, scale, shift = given
+    return Tensor(_normalized(value, means, variances, scale, shift, epsilon))
 
 
 def _vector(p: Value, x: Value, axis: int) -> Value | None:
     """`p` as a vector along `axis` of `x`; None where it broadcasts in another way."""
-    if p.rank == 1 and axis == x.rank - 1 and p.shape[0] == x.shape[axis]:
-        return p
+    size = x.shape[axis]
+    if p.rank == 1 and (p.shape[0] == size or not isinstance(p.shape[0], int)):
+        return b.reshape(p, (size,))
     broadcast = tuple(d if i == axis else 1 for i, d in enumerate(x.shape))
-    if p.shape in (broadcast, broadcast[axis:], (x.shape[axis],)):
-        return b.reshape(p, (x.shape[axis],))
-    return None
+    return b.reshape(p, (size,)) if p.shape in (broadcast, broadcast[axis:]) else None
 
 
 def _normalized(

@@ -38,9 +38,7 @@ def uniform(shape: Any, dtype: Any, seed: int | None) -> Value:
     return _draw("random_uniform", shape, dtype, seed)
 
 
-def random_normal(
-    shape: Any, mean: Any = 0.0, stddev: Any = 1.0, dtype: Any = None, seed: int | None = None
-) -> Tensor:
+def random_normal(shape: Any, mean: Any = 0.0, stddev: Any = 1.0, dtype: Any = None, seed: int | None = None) -> Tensor:
     """Normally distributed numbers."""
     return _scaled(_draw("random_normal", shape, dtype, seed), stddev, mean)
 

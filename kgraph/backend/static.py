@@ -178,7 +178,8 @@ class TensorShape(Sequence[Dimension]):
         return None not in self.as_list()
 
     def num_elements(self) -> int | None:
-        return int(np.prod(self._dims, dtype=np.int64)) if self.is_fully_defined() else None
+        size = dims.product(self._dims)
+        return size if isinstance(size, int) else None
 
     def __len__(self) -> int:
         return len(self._dims)

@@ -200,9 +200,7 @@ class Tensor:
         )
 
     def __iter__(self) -> NoReturn:
-        raise TypeError(
-            f"{self} cannot be iterated over before the model runs; take parts by index, as in x[:, i]"
-        )
+        raise TypeError(f"{self} cannot be iterated over before the model runs; take parts by index, as in x[:, i]")
 
     def __array__(self, *args: Any, **kwargs: Any) -> NoReturn:
         raise TypeError(

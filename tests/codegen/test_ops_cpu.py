@@ -50,7 +50,7 @@ def check(
     case: Case, compiled: CpuProgram, inputs: Sequence[np.ndarray], attrs: Mapping[str, Any] | None = None
 ) -> None:
     """Runs the program and compares with the reference; inputs must keep their content."""
-    given = [np.ascontiguousarray(a).copy() for a in inputs]
+    given = [np.array(a, order="C") for a in inputs]
     found = compiled.run(given)
     expected = OPS[case.op].reference(list(inputs), Attrs(case.attrs if attrs is None else attrs))
     for before, after in zip(inputs, given, strict=True):

@@ -1,0 +1,63 @@
+"""kgraph: classic Keras 2 on a compiler of its own.
+
+`import kgraph as keras` gives the API of Keras 2.2.4. Scripts that say `import keras` run unchanged after
+`install_as_keras()`, or with `kgraph run script.py`.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from kgraph.installed import check_own_packages, install_as_keras
+
+check_own_packages()
+
+from kgraph import (  # noqa: E402
+    activations,
+    backend,
+    callbacks,
+    constraints,
+    engine,
+    initializers,
+    layers,
+    losses,
+    metrics,
+    models,
+    optimizers,
+    regularizers,
+    utils,
+)
+from kgraph.engine.training import Model  # noqa: E402
+from kgraph.layers import Input  # noqa: E402
+from kgraph.models import Sequential  # noqa: E402
+from kgraph.version import __version__  # noqa: E402
+
+keras_version = "2.2.4"  # the version whose API this is
+
+__all__ = [
+    "Input",
+    "Model",
+    "Sequential",
+    "__version__",
+    "activations",
+    "backend",
+    "callbacks",
+    "constraints",
+    "engine",
+    "initializers",
+    "install_as_keras",
+    "keras_version",
+    "last_compiled_model",
+    "layers",
+    "losses",
+    "metrics",
+    "models",
+    "optimizers",
+    "regularizers",
+    "utils",
+]
+
+
+def last_compiled_model() -> Any:
+    """The model that was compiled last in this session; None where there is none."""
+    return getattr(backend.get_session(), "last_compiled_model", None)
