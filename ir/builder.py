@@ -17,7 +17,7 @@ from ir import dtypes
 from ir.dims import Dim
 from ir.dtypes import DType
 from ir.graph import Attrs, Node, Value
-from ir.opdef import infer
+from ir.opdef import TypeRuleError, infer
 from ir.types import TensorType
 
 _origin: ContextVar[tuple[str, ...]] = ContextVar("origin", default=())
@@ -45,11 +45,16 @@ def input_value(type: TensorType, name: str | None = None) -> Value:
 
 
 def apply(op: str, *inputs: Value, **attrs: Any) -> tuple[Value, ...]:
-    """Applies the op called `op` and returns its outputs. Raises TypeRuleError."""
+    """Applies the op called `op` and returns its outputs. Raises TypeRuleError, which names the origin."""
     from ir.ops import OPS
 
     frozen = Attrs(attrs)
-    types, constraints = infer(OPS[op], inputs, frozen)
+    try:
+        types, constraints = infer(OPS[op], inputs, frozen)
+    except TypeRuleError as e:
+        if not _origin.get():
+            raise
+        raise TypeRuleError(f"{e} (in {'/'.join(_origin.get())})") from e
     return Node(OPS[op], tuple(inputs), frozen, types, _origin.get(), constraints).outputs
 
 

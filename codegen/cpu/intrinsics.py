@@ -1,4 +1,4 @@
-"""The names that a kernel's text is written with: typed pointers, loads and stores, indirect calls, bit casts.
+"""The names that a kernel's text is written with: typed pointers, loads and stores, indirect calls, bit casts, atomics.
 
 Imported only by `codegen/compiler.py` on a cache miss, because it needs Numba. `vmath` adds the mathematics. A
 pointer is made from an address once, before the loop (`x = f32p(a[0])`), and indexed in it. There are two kinds of
@@ -16,6 +16,7 @@ float16 elements are read and written as float32, bool elements (one byte) as bo
 from __future__ import annotations
 
 import operator
+import platform
 from collections.abc import Callable
 from typing import Any
 
@@ -250,6 +251,56 @@ def call_kernel(typingctx: Any, fn: Any, args: Any, lo: Any, hi: Any, worker: An
     return signature(types.void, *[types.int64] * 5), emit
 
 
+@word
+def atomic_load(typingctx: Any, address: Any) -> Any:
+    """The int64 at an address. All atomic accesses are in one order that every thread agrees on."""
+
+    def emit(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        return builder.load_atomic(builder.inttoptr(args[0], I64.as_pointer()), "seq_cst", 8)
+
+    return signature(types.int64, types.int64), emit
+
+
+@word
+def atomic_store(typingctx: Any, address: Any, value: Any) -> Any:
+    """Writes an int64 at an address."""
+
+    def emit(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        builder.store_atomic(args[1], builder.inttoptr(args[0], I64.as_pointer()), "seq_cst", 8)
+        return context.get_dummy_value()
+
+    return signature(types.void, types.int64, types.int64), emit
+
+
+def _read_modify_write(operation: str) -> Any:
+    @word
+    def update(typingctx: Any, address: Any, value: Any) -> Any:
+        """Changes the int64 at an address in one step and returns what was there before."""
+
+        def emit(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+            return builder.atomic_rmw(operation, builder.inttoptr(args[0], I64.as_pointer()), args[1], "seq_cst")
+
+        return signature(types.int64, types.int64, types.int64), emit
+
+    return update
+
+
+@word
+def pause(typingctx: Any) -> Any:
+    """Tells the CPU that a thread waits in a loop."""
+
+    def emit(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        machine = platform.machine().lower()
+        if machine in ("x86_64", "amd64"):
+            builder.call(function(builder, "llvm.x86.sse2.pause", ir.VoidType(), []), [])
+        elif machine in ("arm64", "aarch64"):
+            hint = function(builder, "llvm.aarch64.hint", ir.VoidType(), [I32])
+            builder.call(hint, [ir.Constant(I32, 1)])
+        return context.get_dummy_value()
+
+    return signature(types.void), emit
+
+
 def _bit_cast(name: str, source: Any, target: Any, stored: Any) -> Any:
     @word
     def cast(typingctx: Any, value: Any) -> Any:
@@ -297,6 +348,11 @@ NAMESPACE: dict[str, Any] = {
     "offset": offset,
     "copy": copy,
     "fill0": fill0,
+    "atomic_load": atomic_load,
+    "atomic_store": atomic_store,
+    "exchange": _read_modify_write("xchg"),
+    "fetch_add": _read_modify_write("add"),
+    "pause": pause,
     "call_n": call_n,
     "call_kernel": call_kernel,
     "f32_bits": _bit_cast("f32_bits", types.int32, types.float32, F32),

@@ -2,7 +2,8 @@
 
 A `Binding` is the immutable result for one set of sizes: a template of the launch table and of the slots, and the
 offsets of temporary buffers. An `Instance` is one copy of these with an arena of its own, checked out for a run, so
-that threads do not collide. Before it comes `codegen/schedule.py`; a run is one call of the driver (`driver.py`).
+that runs do not collide. Before it comes `codegen/schedule.py`; a run is one call of the driver (`driver.py`), which
+shares the rows that `regions.py` found worth it among the threads of a pool (`threads.py`).
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ import numpy as np
 from codegen import memory
 from codegen.binding import Formulas, Values, float_bits
 from codegen.cache import KernelCache
-from codegen.cpu import driver
+from codegen.cpu import driver, regions, threads
 from codegen.launch import F32, F64, Buffer, BufferKind, Entry, Launch, Read, Write
 from codegen.schedule import Schedule
 from codegen.source import Kernel
@@ -29,6 +30,7 @@ Array = np.ndarray
 
 _BINDINGS_KEPT = 16  # sets of sizes; the least recently used goes first
 _BYTE = np.dtype(np.uint8)
+_LINE = threads.LINE
 
 
 class CpuProgram:
@@ -64,7 +66,7 @@ class CpuProgram:
         try:
             with access(bound.read, self._written):
                 bound.refresh_prologue()
-                bound.driver(*instance.call)
+                bound.execute(instance)
                 for v in self._written:
                     v.version += 1
         finally:
@@ -146,7 +148,7 @@ class Binding:
         ]
         written = {u.variable for u in schedule.graph.updates}
         self.read = [v for v in program.stored() if v not in written]
-        self.driver = driver.load_driver(program.cache)
+        self.driver = driver.Driver(program.cache)
         self._addresses = program._addresses
         self._persistent = self._allocate_persistent(schedule)
         self._pool: list[Instance] = []
@@ -164,6 +166,10 @@ class Binding:
                 return self._pool.pop()
         return Instance(self, self._main, self.arena_bytes)
 
+    def execute(self, instance: Instance) -> None:
+        """Runs the launches of an instance, on all threads where that is worth it."""
+        self.driver.run(instance.frame(threads.pool(self.cache) if instance.shares else None))
+
     def check_in(self, instance: Instance) -> None:
         with self._lock:
             self._pool.append(instance)
@@ -176,7 +182,7 @@ class Binding:
         if versions != self._prologue_versions:
             with self._lock:
                 if versions != self._prologue_versions:
-                    self.driver(*Instance(self, self._prologue, 0).call)
+                    self.execute(Instance(self, self._prologue, 0))
                     self._prologue_versions = versions
 
     def address(self, buffer: Buffer) -> int | None:
@@ -190,6 +196,11 @@ class Binding:
         if buffer.kind is not BufferKind.TEMP:
             return buffer, None
         return buffer, self.offsets[self._program.lives().block_of[buffer]]
+
+    def bytes_of(self, buffer: Buffer) -> regions.Place:
+        """The buffer that holds `buffer`'s bytes, and which bytes of the arena they are where it is a temporary."""
+        buffer, offset = self.place(buffer)
+        return buffer, None if offset is None else range(offset, offset + self._values.size(buffer.nbytes))
 
     @property
     def size(self) -> Values:
@@ -228,6 +239,7 @@ class _Table:
                         + [bound.size.size(launch.work), 0, 0, 0])  # fmt: skip
         self.rows = np.array(rows, np.int64).reshape(-1, driver.COLUMNS)
         self.slots = np.array(slots, np.int64)
+        self.shares = regions.mark_regions(self.rows, launches, bound.bytes_of)
 
     def _slot(self, bound: Binding, slot: object, index: int, numbers: dict[Buffer, int]) -> int:
         if isinstance(slot, (Read, Write)):
@@ -252,11 +264,11 @@ class _Table:
 
 
 class Instance:
-    """A table and an arena for one run at a time."""
+    """A table, an arena and scratch for one run at a time. `shares`: some of its launches are worth threads."""
 
     def __init__(self, bound: Binding, table: _Table, arena_bytes: int) -> None:
+        self.shares = table.shares
         self._arena = aligned_empty((arena_bytes,), _BYTE)
-        self._scratch = aligned_empty((bound.scratch_bytes,), _BYTE)
         self._slots = table.slots.copy()
         self._slots[table.in_arena] += self._arena.ctypes.data
         self._rows = table.rows.copy()
@@ -264,14 +276,31 @@ class Instance:
         patches = [(self._slots.ctypes.data + 8 * slot, number) for slot, number in table.patches]
         self._patches = np.array(patches, np.int64).reshape(-1, 2)
         self.pointers = np.zeros(bound.n_pointers, np.int64)
-        self.call = (
-            self._rows.ctypes.data,
-            len(self._rows),
-            self._patches.ctypes.data,
-            len(self._patches),
-            self.pointers.ctypes.data,
-            self._scratch.ctypes.data,
+        self._stride = -(-bound.scratch_bytes // _LINE) * _LINE + _LINE
+        self._driver = bound.driver
+        self._use(None)
+
+    def frame(self, pool: threads.Pool | None) -> int:
+        """The address of the driver's frame for a run on the threads of a pool."""
+        if pool is not self._pool:
+            self._use(pool)
+        return self._frame_address
+
+    def _use(self, pool: threads.Pool | None) -> None:
+        """Makes scratch for every thread of the pool; no two of them share a cache line."""
+        self._pool = pool
+        self._scratch = aligned_empty(((pool.threads if pool else 1) * self._stride,), _BYTE)
+        self._frame = self._driver.frame(
+            table=self._rows.ctypes.data,
+            n_rows=len(self._rows),
+            patches=self._patches.ctypes.data,
+            n_patches=len(self._patches),
+            pointers=self.pointers.ctypes.data,
+            worker=self._scratch.ctypes.data,
+            stride=self._stride,
+            pool=pool.address if pool else 0,
         )
+        self._frame_address = int(self._frame.ctypes.data)
 
 
 def _filled(data: bytes) -> Array:

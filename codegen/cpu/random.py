@@ -1,7 +1,216 @@
-"""Being written, right now, by another helper (not the one of reduce/shape/pool/norm): leave this file alone."""
+"""Random numbers on the CPU: Philox 4x32-10 in the kernel, bit for bit the words of `ir/philox.py`.
+
+Elements are made in *chunks* of 1024 words: a loop over Philox blocks, many at a time in the lanes of vectors, writes the words to the worker's
+scratch memory, and a second loop makes them into numbers by the formulas of `ir/ops/random.py`. An element depends on the state, the seed and
+its index alone, so tiles may be cut anywhere. Before it come the ops of `ir/ops/random.py`; `target.py` lists the lowerings.
+"""
 
 from __future__ import annotations
 
-from codegen.launch import Lowering
+import functools
+import math
+from collections.abc import Sequence
 
-LOWERINGS: dict[str, Lowering] = {}
+from codegen.cpu.columns import placed
+from codegen.cpu.tiles import computed_in, count, named_slots, per, tiles
+from codegen.launch import Launch, LowerContext, Lowering, Read, Write
+from codegen.source import Kernel
+from ir import dims
+from ir.dtypes import DType
+from ir.graph import Node
+from ir.ops.random import TRUNCATED_P, TRUNCATED_Q
+from ir.philox import MULTIPLIERS, ROUNDS, WEYL
+
+_WORDS = 1024  # words of a chunk: whole blocks, and small enough for the first-level cache
+_BLOCKS = _WORDS // 4
+_LOW = 0xFFFFFFFF
+
+_FILL = """
+def kernel(args, lo, hi, worker):
+    {slots}
+    words = i32p(worker)
+    w = i{bits}p(worker)
+    last = {short}p(worker + {scratch})
+    {keys}
+    for t in range(lo * per, min(hi * per, (n + {chunk} - 1) // {chunk})):
+        left = min({chunk}, n - t * {chunk})
+        blocks = (left + {each} - 1) // {each}
+        for j in range(blocks):
+            {philox}
+        y = offset(out, t * {chunk})
+        if left < blocks * {each}:
+            y = last
+        {numbers}
+        if left < blocks * {each}:
+            copy(addr(out) + t * {chunk_bytes}, addr(last), left * {size})
+"""
+"""Only whole blocks are made into numbers, the last one next to the words, from where the part that is wanted is copied."""
+
+
+def _keys() -> list[str]:
+    """Lines for the key words of every round and the two counter words that all blocks share."""
+    lines = [
+        f"key0 = state[0] & {_LOW}",
+        f"key1 = ((state[0] >> 32) ^ (state[1] >> 32)) & {_LOW}",
+        f"run = state[1] & {_LOW}",
+    ]
+    for r in range(ROUNDS):
+        lines += [f"k{r}_{i} = (key{i} + {r * WEYL[i] & _LOW}) & {_LOW}" for i in (0, 1)]
+    return lines
+
+
+def _rounds() -> list[str]:
+    """Lines for block `t * blocks per chunk + j`. Words are int64 whose high halves hold garbage until a product masks them, so that one
+    multiplication of vectors gives both halves."""
+    lines = [f"c0 = t * {_BLOCKS} + j", "c1 = c0 >> 32", "c2 = run", "c3 = seed"]
+    for r in range(ROUNDS):
+        lines += [
+            f"p0 = (c0 & {_LOW}) * {MULTIPLIERS[0]}",
+            f"p1 = (c2 & {_LOW}) * {MULTIPLIERS[1]}",
+            f"c0 = (p1 >> 32) ^ c1 ^ k{r}_0",
+            f"c2 = (p0 >> 32) ^ c3 ^ k{r}_1",
+            "c1 = p1",
+            "c3 = p0",
+        ]
+    return [*lines, *(f"store(words, 4 * j + {i}, i32(c{i}))" for i in range(4))]
+
+
+_UNIFORM = """\
+for i in range(blocks * {each}):
+    store(y, i, {value}(i{bits}((load(w, i) >> {dropped}) & {mask})) * {value}({step}))
+"""
+
+_NORMAL = """\
+for i in range(blocks * {each} // 2):
+    first = {value}(u{bits}(load(w, 2 * i)))
+    second = load(w, 2 * i + 1)
+    radius = sqrt({value}(-2) * log(maximum(first, {value}(0.5)) * {value}({scale})))
+    quarter = (second + {eighth}) >> {shift}
+    g = {value}(i{bits}(i{bits}(second << 2) >> 2)) * {value}({angle})
+    z = g * g
+    s = fma(g, {value}({sine_high}), g * ({sine}))
+    c = fma(z, {cosine}, {value}(1))
+    odd = (quarter & 1) != 0
+    one = where(odd, s, c)
+    other = where(odd, c, s)
+    store(y, 2 * i, where(((quarter + 1) & 2) != 0, -radius, radius) * one)
+    store(y, 2 * i + 1, where((quarter & 2) != 0, -radius, radius) * other)
+"""
+"""`g`, at most a half in size and exact, is the small angle in quarter turns: sin and cos are polynomials in it."""
+
+_TRUNCATED = """\
+for i in range(blocks * {each}):
+    v = f64({value}(load(w, i))) * f64({unit})
+    s = (f64(1) - v) * (f64(1) + v)
+    q = v * (({p}) / ({q}))
+    store(y, i, minimum(maximum(q, f64(-2)), f64(2)))
+"""
+"""In float64 for every dtype, rounded step by step as in the reference, so that the results are the same bit for bit: this is for initial
+weights, where speed matters less."""
+
+
+_FUSED = "fma({sum}, {x}, {value}({c!r}))"
+_UNFUSED = "fma({sum} * {x}, {value}(1), {value}({c!r}))"  # a plain sum of a product could be compiled to a fused step
+
+
+def _horner(x: str, coefficients: Sequence[float], value: str, step: str = _FUSED) -> str:
+    """Text of a polynomial, lowest power first."""
+    text = f"{value}({coefficients[-1]!r})"
+    for c in reversed(coefficients[:-1]):
+        text = step.format(sum=text, x=x, value=value, c=c)
+    return text
+
+
+def _sine(value: str) -> tuple[float, str]:
+    """sin(pi/2 g) = g * (high + rest), |g| <= 1/2: `high`, and the text of `rest`, which is a tenth of it or less, so that its rounding hardly
+    matters."""
+    terms = 10 if value == "f64" else 5
+    series = [(-1) ** k * (math.pi / 2) ** (2 * k + 1) / math.factorial(2 * k + 1) for k in range(terms)]
+    high = math.pi / 2 if value == "f64" else 1.57079637050628662109375  # pi/2 as a float32
+    low = 6.123233995736766e-17 if value == "f64" else math.pi / 2 - high  # pi/2 minus its float64
+    return high, _horner("z", [low, *series[1:]], value)
+
+
+def _cosine(value: str) -> str:
+    """The text of (cos(pi/2 g) - 1) / g**2."""
+    terms = 11 if value == "f64" else 6
+    series = [(-1) ** k * (math.pi / 2) ** (2 * k) / math.factorial(2 * k) for k in range(1, terms)]
+    return _horner("z", series, value)
+
+
+def _bits(dtype: DType) -> int:
+    """Size of the integer that an element is made of."""
+    return 64 if dtype.itemsize == 8 else 32
+
+
+def _numbers(op: str, dtype: DType) -> str:
+    bits, value = _bits(dtype), computed_in(dtype)
+    each = 128 // bits
+    if op == "random_uniform":
+        precision = {"f16": 11, "f32": 24, "f64": 53}[dtype.short]
+        return _UNIFORM.format(
+            each=each, value=value, bits=bits, dropped=bits - precision, mask=2**precision - 1, step=2.0**-precision
+        )
+    if op == "random_normal":
+        high, sine = _sine(value)
+        return _NORMAL.format(
+            each=each, value=value, bits=bits, scale=2.0**-bits, eighth=1 << (bits - 3), shift=bits - 2,
+            angle=2.0 ** (2 - bits), sine_high=high, sine=sine, cosine=_cosine(value),
+        )  # fmt: skip
+    p, q = (_horner("s", c, "f64", _UNFUSED) for c in (TRUNCATED_P, TRUNCATED_Q))
+    return _TRUNCATED.format(each=each, value=value, unit=2.0 ** (1 - bits), p=p, q=q)
+
+
+def _chunk(dtype: DType) -> int:
+    """Elements of a chunk."""
+    return _WORDS * 32 // _bits(dtype)
+
+
+@functools.lru_cache(maxsize=None)
+def _kernel(op: str, dtype: DType) -> Kernel:
+    chunk = _chunk(dtype)
+    text = _FILL.format(
+        slots=named_slots(f"i64:state {dtype.short}:out seed n per"),
+        bits=_bits(dtype), short=dtype.short, scratch=4 * _WORDS, chunk=chunk, each=chunk // _BLOCKS,
+        keys=placed("\n".join(_keys()), 4), philox=placed("\n".join(_rounds()), 12),
+        numbers=placed(_numbers(op, dtype), 8), chunk_bytes=chunk * dtype.itemsize, size=dtype.itemsize,
+    )  # fmt: skip
+    return Kernel(f"{op}_{dtype.short}", text)
+
+
+def _lower_fill(node: Node, ctx: LowerContext) -> list[Launch]:
+    y = node.output
+    dtype, chunk = y.type.dtype, _chunk(y.type.dtype)
+    slots = (
+        Read(ctx.buffer(node.inputs[0])), Write(ctx.buffer(y)), node.attrs["seed"] & _LOW, y.type.size, per(chunk),
+    )  # fmt: skip
+    number = tiles(dims.ceildiv(y.type.size, chunk), chunk)
+    scratch = 4 * _WORDS + chunk * dtype.itemsize
+    return [Launch(_kernel(node.op.name, dtype), slots, number, count(30, y.type.size), scratch)]
+
+
+_ADVANCE = """
+def kernel(args, lo, hi, worker):
+    {slots}
+    for t in range(lo, hi):
+        following[0] = state[0]
+        following[1] = state[1] + 1
+"""
+
+
+@functools.lru_cache(maxsize=None)
+def _advance_kernel() -> Kernel:
+    return Kernel("random_advance", _ADVANCE.format(slots=named_slots("i64:state i64:following")))
+
+
+def _lower_advance(node: Node, ctx: LowerContext) -> list[Launch]:
+    slots = (Read(ctx.buffer(node.inputs[0])), Write(ctx.buffer(node.output)))
+    return [Launch(_advance_kernel(), slots, 1, 1)]
+
+
+LOWERINGS: dict[str, Lowering] = {
+    "random_uniform": _lower_fill,
+    "random_normal": _lower_fill,
+    "random_truncated_normal": _lower_fill,
+    "random_advance": _lower_advance,
+}

@@ -48,6 +48,11 @@ class Fused(Op):
     def reference(self, inputs: Arrays, attrs: Attrs) -> tuple[Array, ...]:
         return run_body(attrs["body"], inputs)
 
+    def decompose(self, inputs: tuple[Value, ...], attrs: Attrs) -> tuple[Value, ...]:
+        from ir.rewrite import inline
+
+        return inline(attrs["body"], inputs)
+
 
 class _WithEpilogue(Op):
     """A structured op whose result goes through an elementwise epilogue while it is in cache.

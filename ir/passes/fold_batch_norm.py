@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from ir import builder as b
 from ir.graph import Graph, Node, Value
+from ir.passes.regions import origins
 from ir.rewrite import rebuild
 
 
@@ -35,8 +36,10 @@ def fold_batch_norm(graph: Graph) -> Graph:
         if bias is not None:
             vector = b.reshape(mapped[bias], scale.shape)
             shift = b.add(shift, b.mul(vector, scale))
-        out = b.apply1(product.op.name, data, b.mul(weights, scale), **product.attrs)
-        return (b.add(out, _along(shift, axis, rank)),)
+        scaled = b.mul(weights, scale)
+        with b.origin(origins([product, node])):
+            out = b.apply1(product.op.name, data, scaled, **product.attrs)
+            return (b.add(out, _along(shift, axis, rank)),)
 
     return rebuild(graph, transform)
 

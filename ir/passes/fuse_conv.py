@@ -77,7 +77,7 @@ def _fits(node: Node, acc: Value) -> bool:
 
 
 def _operand_fits(v: Value, acc: Value) -> bool:
-    if is_scalar_constant(v) or v.shape == () or v.shape == acc.shape:
+    if is_scalar_constant(v) or all(d == 1 for d in v.shape) or v.shape == acc.shape:
         return True
     # A vector along the last axis, with leading axes of size 1 or none.
     return v.shape[-1] == acc.shape[-1] and all(d == 1 for d in v.shape[:-1])

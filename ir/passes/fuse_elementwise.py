@@ -97,7 +97,8 @@ class _Regions:
             return False
         # Moving must not make more tensors wait: at most one full-size operand that the region does not read already.
         read = set(region_inputs(members))
-        new = [v for v in dict.fromkeys(node.inputs) if v.shape == node.output.shape and v not in read]
+        operands = [v for v in dict.fromkeys(node.inputs) if not is_scalar_constant(v)]
+        new = [v for v in operands if v.shape == node.output.shape and v not in read]
         return len([v for v in new if v.node is None or self.region[v.node] != target]) <= 1
 
 
@@ -119,7 +120,7 @@ def _rebuild(graph: Graph, regions: _Regions) -> Graph:
 
     def emit(number: int) -> None:
         nodes = sorted(regions.members[number], key=lambda n: n.serial)
-        if len(nodes) == 1 and nodes[0].op.name != "broadcast_to":
+        if len(nodes) == 1:
             new.update(zip(nodes[0].outputs, _copy(nodes[0], new), strict=True))
             return
         inside = set(nodes)
@@ -133,7 +134,9 @@ def _rebuild(graph: Graph, regions: _Regions) -> Graph:
         body = body_of("body", nodes, inputs, outputs)
         with builder.origin(origins(nodes)):
             made = builder.apply("fused", *(new.get(v, v) for v in inputs), body=body)
-        new.update(zip(outputs, made, strict=True))
+        for old, out in zip(outputs, made, strict=True):
+            out.name = old.name
+            new[old] = out
 
     for node in graph.nodes:
         stack = [regions.region[node]]

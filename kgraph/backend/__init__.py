@@ -6,10 +6,12 @@ nothing runs before `eval`, `get_value` or a `function` asks for it.
 
 from __future__ import annotations
 
+import importlib
 from builtins import all as py_all
 from builtins import any as py_any
 from builtins import slice as py_slice
 from builtins import sum as py_sum
+from types import ModuleType
 
 from kgraph.backend.config import (
     backend,
@@ -186,3 +188,9 @@ __all__ = [
     "switch", "tanh", "temporal_padding", "tile", "to_dense", "transpose", "truncated_normal", "update",
     "update_add", "update_sub", "var", "variable", "zeros", "zeros_like",
 ]  # fmt: skip
+
+
+def __getattr__(name: str) -> ModuleType:
+    if name in ("common", "tensorflow_backend"):
+        return importlib.import_module(f"{__name__}.{name}")
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -118,7 +118,7 @@ def placeholder(
     shape = tuple(shape)
     label = session.current().unique_name(session.scope() + (name or "Placeholder"))
     x = Tensor(b.input_value(placeholder_type(shape, dtype_of(dtype)), label), label + ":0")
-    x._keras_shape = tuple(d if isinstance(d, int) else None for d in x.value.shape)  # type: ignore[attr-defined]
+    x._keras_shape = tuple(d if isinstance(d, int) else None for d in x.value.shape)
     return x
 
 

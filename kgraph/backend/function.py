@@ -28,7 +28,7 @@ from kgraph.backend import session
 from kgraph.backend.tensor import Tensor
 from kgraph.backend.variable import RandomState, Update, Variable, update
 
-_EAGER_WORK = 1 << 20  # estimated element operations up to which evaluating directly beats compiling
+_EAGER_WORK = 1 << 22  # estimated element operations up to which evaluating directly beats compiling
 _HEAVY = ("matmul", "conv2d", "conv2d_input_grad", "conv2d_kernel_grad")
 
 
@@ -141,9 +141,11 @@ class _Slot:
 
     def phase(self, x: Any) -> int:
         """The learning phase that was fed."""
-        content = np.asarray(x)
         if self.tensor is None:
             return 0
+        if type(x) is int and 0 <= x <= 1:
+            return x
+        content = np.asarray(x)
         if content.size != 1 or content.dtype.kind not in "biuf":
             raise ValueError(f"the learning phase is 0 or 1, got {x!r}")
         return int(bool(content.reshape(())))

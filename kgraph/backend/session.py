@@ -50,12 +50,15 @@ class Session:
         return f"{name}_{count}"
 
     def run(self, fetches: Any, feed_dict: dict[Any, Any] | None = None) -> Any:
-        """Evaluates a tensor or a list of them, with the placeholders in `feed_dict` fed."""
+        """Evaluates a tensor or a list of them, with the placeholders in `feed_dict` fed. Updates among them happen."""
         from kgraph.backend.function import Function
+        from kgraph.backend.variable import Update
 
         feeds = feed_dict or {}
         single = not isinstance(fetches, (list, tuple))
-        results = Function(list(feeds), [fetches] if single else fetches)(list(feeds.values()))
+        outputs = [fetches] if single else list(fetches)
+        updates = [x for x in outputs if isinstance(x, Update)]
+        results = Function(list(feeds), outputs, updates)(list(feeds.values()))
         return results[0] if single else results
 
 

@@ -51,6 +51,8 @@ class Tensor:
     """
 
     __array_ufunc__ = None
+    _keras_shape: tuple[int | None, ...]  # set by placeholders, variables and layers only
+    _keras_history: Any  # set by layers only
     _uses_learning_phase = False
 
     def __init__(self, value: Value, name: str | None = None) -> None:

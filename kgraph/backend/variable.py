@@ -93,11 +93,11 @@ def variable(
     value: Any, dtype: Any = None, name: str | None = None, constraint: Callable[[Tensor], Tensor] | None = None
 ) -> Variable:
     """A variable that starts with `value`: a number, array, or a tensor, which is evaluated now."""
-    from kgraph.backend.function import evaluate
+    from kgraph.backend.function import eval
 
     kind = dtypes.of(dtype or session.current().config.floatx)
     if isinstance(value, Tensor):
-        value = evaluate([value])[0]
+        value = eval(value)
     if hasattr(value, "tocoo"):
         value = value.toarray()
     content = np.asarray(value)
@@ -124,8 +124,7 @@ def batch_get_value(ops: Sequence[Any]) -> list[Any]:
 
 def set_value(x: Variable, value: Any) -> None:
     """Replaces the content of a variable. Raises ValueError where the shape differs."""
-    if not isinstance(x, Variable):
-        raise TypeError(f"K.set_value sets variables, got {x!r}")
+    _check_variable(x, "K.set_value")
     x.stored.set(np.asarray(value, dtype=x.stored.array.dtype))
 
 
@@ -135,25 +134,34 @@ def batch_set_value(tuples: Iterable[tuple[Variable, Any]]) -> None:
         set_value(x, value)
 
 
+def _check_variable(x: Any, what: str) -> None:
+    if not isinstance(x, Variable):
+        raise TypeError(f"{what} changes variables (K.variable), got {x!r}")
+
+
 def update(x: Variable, new_x: Any) -> Update:
     """The update that sets `x` to `new_x`."""
+    _check_variable(x, "K.update")
     return Update(x, Assign(x.stored, _fitted(x, as_value(new_x, x.value.type.dtype))))
 
 
 def update_add(x: Variable, increment: Any) -> Update:
     """The update that adds `increment` to `x`; several such updates of one variable add up."""
+    _check_variable(x, "K.update_add")
     step = as_value(increment, x.value.type.dtype)
     return Update(x, Increment(x.stored, lambda old: b.add(old, step)))
 
 
 def update_sub(x: Variable, decrement: Any) -> Update:
     """The update that subtracts `decrement` from `x`."""
+    _check_variable(x, "K.update_sub")
     step = as_value(decrement, x.value.type.dtype)
     return Update(x, Increment(x.stored, lambda old: b.sub(old, step)))
 
 
 def moving_average_update(x: Variable, value: Any, momentum: Any) -> Update:
     """The update of `x` to `x * momentum + value * (1 - momentum)`; several of one variable apply in order."""
+    _check_variable(x, "K.moving_average_update")
     dtype = x.value.type.dtype
     new, keep, take = as_value(value, dtype), as_value(momentum, dtype), as_value(1.0 - momentum, dtype)
     return Update(x, Increment(x.stored, lambda old: b.add(b.mul(old, keep), b.mul(new, take))))

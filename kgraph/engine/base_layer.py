@@ -206,6 +206,7 @@ class Layer:
         dtype = dtype or K.floatx()
         shape = tuple(int(size) for size in shape)
         variable = K.variable(initializer(shape), dtype=dtype, name=name, constraint=constraint)
+        variable.trainable = trainable
         if regularizer is not None:
             with K.name_scope("weight_regularizer"):
                 self.add_loss(regularizer(variable))

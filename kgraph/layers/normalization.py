@@ -135,7 +135,8 @@ class BatchNormalization(Layer):
         if axis != rank - 1:
             along = [-1 if i == axis else 1 for i in range(rank)]
             weights = [None if w is None else K.reshape(w, along) for w in weights]
-        return K.batch_normalization(inputs, *weights, axis=self.axis, epsilon=self.epsilon)
+        mean, variance, beta, gamma = weights
+        return K.batch_normalization(inputs, mean, variance, beta, gamma, axis=self.axis, epsilon=self.epsilon)
 
     def compute_output_shape(self, input_shape: Any) -> Any:
         return input_shape

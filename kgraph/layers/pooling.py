@@ -27,7 +27,9 @@ __all__ = [
 
 
 class _Pooling2D(Layer):
-    """Windows over images; subclasses reduce them in `_pooling_function`."""
+    """Windows over images; subclasses say in `_mode` how each is reduced, or override `_pooling_function`."""
+
+    _mode: str
 
     def __init__(
         self,
@@ -52,6 +54,9 @@ class _Pooling2D(Layer):
             padding=self.padding,
             data_format=self.data_format,
         )
+
+    def _pooling_function(self, inputs: Any, pool_size: Any, strides: Any, padding: str, data_format: str) -> Any:
+        return K.pool2d(inputs, pool_size, strides, padding, data_format, pool_mode=self._mode)
 
     def compute_output_shape(self, input_shape: Any) -> Any:
         shape = list(input_shape)
@@ -80,6 +85,8 @@ class MaxPooling2D(_Pooling2D):
         data_format: "channels_last", "channels_first", or None for `K.image_data_format()`.
     """
 
+    _mode = "max"
+
     @interfaces.legacy_pooling2d_support
     def __init__(
         self,
@@ -90,14 +97,13 @@ class MaxPooling2D(_Pooling2D):
         **kwargs: Any,
     ) -> None:
         super().__init__(pool_size, strides, padding, data_format, **kwargs)
-
-    def _pooling_function(self, inputs: Any, pool_size: Any, strides: Any, padding: str, data_format: str) -> Any:
-        return K.pool2d(inputs, pool_size, strides, padding, data_format, pool_mode="max")
 
 
 class AveragePooling2D(_Pooling2D):
     """The mean of each window of images. Arguments are those of `MaxPooling2D`."""
 
+    _mode = "avg"
+
     @interfaces.legacy_pooling2d_support
     def __init__(
         self,
@@ -108,9 +114,6 @@ class AveragePooling2D(_Pooling2D):
         **kwargs: Any,
     ) -> None:
         super().__init__(pool_size, strides, padding, data_format, **kwargs)
-
-    def _pooling_function(self, inputs: Any, pool_size: Any, strides: Any, padding: str, data_format: str) -> Any:
-        return K.pool2d(inputs, pool_size, strides, padding, data_format, pool_mode="avg")
 
 
 class _GlobalPooling2D(Layer):

@@ -34,7 +34,8 @@ def get_test_data(
     """
     samples = num_train + num_test
     if classification:
-        y = means = np.random.randint(0, num_classes, size=(samples,))
+        means: np.ndarray = np.random.randint(0, num_classes, size=(samples,))
+        y = means
     else:
         means = np.random.random(samples)
         y = _scattered(means, tuple(output_shape))

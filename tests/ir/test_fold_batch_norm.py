@@ -104,7 +104,9 @@ def test_one_after_another() -> None:
     """The second normalisation of a row has no product before it: it scales activations."""
     text = conv_graph(f"{CONVOLVED}\n  %e : f32[B, 6, 7, 5] = {norm('c')}\n  %y : f32[B, 6, 7, 5] = {norm('e')}")
     after = apply_text(fold_batch_norm, text)
-    assert "batch_norm" not in ops(after) and ops(after)[-3:] == ["add", "mul", "add"]
+    first, second = (n for n in after.nodes if n.output.type == after.outputs[0].type and n.op.name == "add")
+    assert "batch_norm" not in ops(after) and second.inputs[0].node is not None
+    assert second.inputs[0].node.op.name == "mul" and second.inputs[0].node.inputs[0] is first.output
 
 
 def test_two_convolutions_with_the_same_weights_both_fold() -> None:

@@ -169,6 +169,8 @@ def test_session_runs_tensors() -> None:
     x = K.placeholder((None,))
     assert K.get_session().run(x * 2, {x: [1, 2]}).tolist() == [2, 4]
     assert K.get_session().run([K.constant(1.0)]) == [1]
+    v = K.variable(1.0)
+    assert K.get_session().run(v.assign_add(2)) == 3 and K.get_value(v) == 3
     assert (x + 1).eval(feed_dict={x: [1]}).tolist() == [2]
 
 
@@ -199,3 +201,9 @@ def test_old_phases_still_work() -> None:
     z = K.in_train_phase(y + 1, y)
     run = K.function([x, K.learning_phase()], [z])
     assert run([[2], 1])[0] == 3 and run([[2], 0])[0] == -2
+
+
+def test_updates_need_variables() -> None:
+    for make in (K.update, K.update_add, K.update_sub, lambda x, y: K.moving_average_update(x, y, 0.9)):
+        with pytest.raises(TypeError, match="changes variables"):
+            make(K.constant(1.0), 2.0)

@@ -92,3 +92,13 @@ def test_set_session_takes_sessions() -> None:
     with pytest.raises(TypeError, match="K.get_session"):
         K.set_session(object())  # type: ignore[arg-type]
     K.set_session(K.get_session())
+
+
+def test_other_names_of_the_backend() -> None:
+    from kgraph.backend import common, tensorflow_backend
+
+    assert tensorflow_backend.set_session is K.set_session and K.tensorflow_backend is tensorflow_backend
+    assert common.floatx is K.floatx and tensorflow_backend.dot is K.dot
+    assert callable(K.shape) and callable(K.function) and callable(K.variable)
+    with pytest.raises(AttributeError, match="nope"):
+        K.nope  # noqa: B018

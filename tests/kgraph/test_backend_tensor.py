@@ -120,7 +120,7 @@ def test_variables() -> None:
     assert isinstance(scalar, np.float32) and scalar == 0.5
     assert K.eval(K.eye(2)).tolist() == [[1, 0], [0, 1]]
     assert K.is_variable(K.zeros((2,))) and K.is_variable(K.ones(3))
-    with pytest.raises(TypeError, match="sets variables"):
+    with pytest.raises(TypeError, match="changes variables"):
         K.set_value(K.constant(1.0), 2)
 
 

@@ -15,8 +15,17 @@ from kgraph.utils.conv_utils import convert_kernel
 
 ORACLES = Path(__file__).parent.parent / "data" / "oracles"
 CASES = sorted(f"{path.parent.name}/{path.stem}" for path in ORACLES.glob("*/*.h5"))
-# Settings where tf_keras means something else than Keras 2.2.4: the moving variance's estimate.
-OTHER_MEANING = {"tf_keras-2.19/conv_bn_relu": {"moving_variance"}, "tf_keras-2.19/residual_bn": {"moving_variance"}}
+# Weights where these packages mean something else than Keras 2.2.4 on TensorFlow; predictions after training then differ.
+OTHER_MEANING = {
+    # tf_keras: the moving variance estimates the batch's variance, not the population's. A bias in front of a
+    # BatchNormalization has no gradient but rounding errors, which Adam makes large.
+    "tf_keras-2.19/conv_bn_relu": {"moving_variance"},
+    "tf_keras-2.19/residual_bn": {"moving_variance", "conv2d/bias", "conv2d_1/bias"},
+    # Theano: the moving variance contains epsilon.
+    "keras-2.2.4/bn_dense": {"moving_variance"},
+}
+# Theano: where elements of a pooling window tie, all get the gradient; TensorFlow gives it to the first.
+ONE_STEP_ONLY = {"keras-2.2.4/conv_channels_first"}
 
 
 def arrays(data: Any, prefix: str) -> list[np.ndarray]:
@@ -46,7 +55,7 @@ def test_oracle(case: str) -> None:
     inputs, targets = arrays(data, "x"), arrays(data, "y")
     for got, expected in zip(predict(model, inputs, batch), arrays(data, "p"), strict=True):
         np.testing.assert_allclose(got, expected, rtol=1e-4, atol=1e-5)
-    for step in range(settings["steps"]):
+    for step in range(1 if case in ONE_STEP_ONLY else settings["steps"]):
         rows = slice(batch * (step % 3), batch * (step % 3) + batch)
         weights = data["sw"][rows] if "sw" in data else None
         result = model.train_on_batch(
@@ -54,6 +63,8 @@ def test_oracle(case: str) -> None:
         )
         loss = np.ravel(result)[0]
         np.testing.assert_allclose(loss, np.ravel(data["loss"][step])[0], rtol=5e-4, atol=1e-6)
+    if case in ONE_STEP_ONLY:
+        return
     other = OTHER_MEANING.get(case, set())
     layers = [w for layer in model.layers for w in layer.weights]
     for variable, got, expected in zip(layers, model.get_weights(), arrays(data, "w"), strict=True):
