@@ -103,7 +103,7 @@ class Scheduler:
                 launches.append(replace(launch, origin=origin, comment=launch.comment or comment))
         launches += _copies(copied, "output")
         staged, final = self._stage_updates()
-        launches += _copies(staged, "old value of")
+        launches += [copy_launch(src, dst, "old value of") for src, dst in staged]
         alias = self._updates_in_place(launches, final)
         launches += _copies([(src, dst) for src, dst in final if src not in alias], "update")
         prologue, rest = self._split_prologue(launches, alias)

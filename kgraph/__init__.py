@@ -60,4 +60,4 @@ __all__ = [
 
 def last_compiled_model() -> Any:
     """The model that was compiled last in this session; None where there is none."""
-    return getattr(backend.get_session(), "last_compiled_model", None)
+    return backend.get_session().last_compiled_model

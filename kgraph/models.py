@@ -25,7 +25,7 @@ __all__ = [
 ]
 
 
-def clone_model(model: Model, input_tensors: Any = None) -> Any:
+def clone_model(model: Any, input_tensors: Any = None) -> Any:
     """A model like `model` with new layers and new weights, not compiled.
 
     # Arguments

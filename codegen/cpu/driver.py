@@ -8,7 +8,8 @@ Before it comes `codegen/cpu/program.py`, which fills the table; a run is one ca
     2 TILES number of tiles            -                                   -
     3 KIND  BARRIER, INDEPENDENT       LOOP                                BRANCH
             or CHAINED
-    4 WORK  estimated work             -                                   -
+    4 WORK  estimated time of the      -                                   -
+            launch or region, ns
     5 A     rows of the region that    how often                           rows of the branch taken if true
             starts here, or 0
     6 B     tiles of that region       rows of the body                    rows of the branch taken if false

@@ -51,6 +51,7 @@ class CpuProgram:
         self._constants = {b: _filled(data) for b, data in schedule.constants.items()}
         self._stored = {v: _stored(v) for v in schedule.graph.variables}
         self._written = [self._stored[u.variable] for u in schedule.graph.updates]
+        self._addresses = {b: self._stored[v].address for v, b in schedule.variables.items()}
         self._dtypes = [v.type.dtype.numpy for v in schedule.graph.inputs]
 
     def run(self, inputs: Sequence[Array]) -> list[Array]:
@@ -124,10 +125,6 @@ class CpuProgram:
         if buffer.kind is BufferKind.VARIABLE:
             return self._addresses[buffer]
         return None
-
-    @property
-    def _addresses(self) -> dict[Buffer, int]:
-        return {b: self._stored[v].address for v, b in self.schedule.variables.items()}
 
 
 class Binding:
@@ -235,8 +232,9 @@ class _Table:
             for slot in launch.slots:
                 slots.append(self._slot(bound, slot, len(slots), numbers))
             tiles = bound.size.size(launch.tiles)
-            rows.append([bound.cache.get(launch.kernel), 8 * start, tiles, int(launch.order)]
-                        + [bound.size.size(launch.work), 0, 0, 0])  # fmt: skip
+            nbytes = sum(bound.size.size(b.nbytes) for b in {*launch.reads, *launch.writes})
+            time = regions.estimated_time(bound.size.size(launch.work), nbytes)
+            rows.append([bound.cache.get(launch.kernel), 8 * start, tiles, int(launch.order), time, 0, 0, 0])
         self.rows = np.array(rows, np.int64).reshape(-1, driver.COLUMNS)
         self.slots = np.array(slots, np.int64)
         self.shares = regions.mark_regions(self.rows, launches, bound.bytes_of)

@@ -1,8 +1,9 @@
 """Random numbers on the CPU: Philox 4x32-10 in the kernel, bit for bit the words of `ir/philox.py`.
 
-Elements are made in *chunks* of 1024 words: a loop over Philox blocks, many at a time in the lanes of vectors, writes the words to the worker's
-scratch memory, and a second loop makes them into numbers by the formulas of `ir/ops/random.py`. An element depends on the state, the seed and
-its index alone, so tiles may be cut anywhere. Before it come the ops of `ir/ops/random.py`; `target.py` lists the lowerings.
+Elements are made in *chunks* of 1024 words: a loop over Philox blocks, many at a time in the lanes of vectors, writes
+the words to the worker's scratch memory, and a second loop makes them into numbers by the formulas of
+`ir/ops/random.py`. An element depends on the state, the seed and its index alone, so tiles may be cut anywhere. Before
+it come the ops of `ir/ops/random.py`; `target.py` lists the lowerings.
 """
 
 from __future__ import annotations
@@ -44,7 +45,9 @@ def kernel(args, lo, hi, worker):
         if left < blocks * {each}:
             copy(addr(out) + t * {chunk_bytes}, addr(last), left * {size})
 """
-"""Only whole blocks are made into numbers, the last one next to the words, from where the part that is wanted is copied."""
+"""Only whole blocks are made into numbers. A chunk that ends inside a block is made next to the words, from where the
+part that is wanted is copied.
+"""
 
 
 def _keys() -> list[str]:
@@ -60,8 +63,9 @@ def _keys() -> list[str]:
 
 
 def _rounds() -> list[str]:
-    """Lines for block `t * blocks per chunk + j`. Words are int64 whose high halves hold garbage until a product masks them, so that one
-    multiplication of vectors gives both halves."""
+    """Lines for block `j` of chunk `t`. Words are int64 whose high halves hold garbage until a product masks them, so
+    that one multiplication of vectors gives both halves.
+    """
     lines = [f"c0 = t * {_BLOCKS} + j", "c1 = c0 >> 32", "c2 = run", "c3 = seed"]
     for r in range(ROUNDS):
         lines += [
@@ -105,8 +109,9 @@ for i in range(blocks * {each}):
     q = v * (({p}) / ({q}))
     store(y, i, minimum(maximum(q, f64(-2)), f64(2)))
 """
-"""In float64 for every dtype, rounded step by step as in the reference, so that the results are the same bit for bit: this is for initial
-weights, where speed matters less."""
+"""In float64 for every dtype, rounded step by step as in the reference, so that float32 and float64 results are the
+same bit for bit: this is for initial weights, where speed matters less.
+"""
 
 
 _FUSED = "fma({sum}, {x}, {value}({c!r}))"
@@ -122,8 +127,9 @@ def _horner(x: str, coefficients: Sequence[float], value: str, step: str = _FUSE
 
 
 def _sine(value: str) -> tuple[float, str]:
-    """sin(pi/2 g) = g * (high + rest), |g| <= 1/2: `high`, and the text of `rest`, which is a tenth of it or less, so that its rounding hardly
-    matters."""
+    """sin(pi/2 g) = g * (high + rest), |g| <= 1/2: `high`, and the text of `rest`, which is a tenth of it or less, so
+    that its rounding hardly matters.
+    """
     terms = 10 if value == "f64" else 5
     series = [(-1) ** k * (math.pi / 2) ** (2 * k + 1) / math.factorial(2 * k + 1) for k in range(terms)]
     high = math.pi / 2 if value == "f64" else 1.57079637050628662109375  # pi/2 as a float32
@@ -166,7 +172,7 @@ def _chunk(dtype: DType) -> int:
     return _WORDS * 32 // _bits(dtype)
 
 
-@functools.lru_cache(maxsize=None)
+@functools.cache
 def _kernel(op: str, dtype: DType) -> Kernel:
     chunk = _chunk(dtype)
     text = _FILL.format(
@@ -198,7 +204,7 @@ def kernel(args, lo, hi, worker):
 """
 
 
-@functools.lru_cache(maxsize=None)
+@functools.cache
 def _advance_kernel() -> Kernel:
     return Kernel("random_advance", _ADVANCE.format(slots=named_slots("i64:state i64:following")))
 

@@ -15,24 +15,36 @@ import numpy as np
 from codegen.cpu import driver
 from codegen.launch import Buffer, Launch, Order
 
-LEAST_WORK = 1 << 17
-"""Estimated work below which a region stays on the calling thread: a few microseconds, as long as it takes to wake a
-thread."""
+LEAST_TIME = 5_000
+"""Nanoseconds of a region that is worth sharing with threads that are awake."""
+
+_FLOPS = 200  # arithmetic of a good kernel, operations per nanosecond
+_BANDWIDTH = 40  # bytes per nanosecond
 
 Place = tuple[Buffer, "range | None"]
 """The buffer that holds a buffer's bytes, and which bytes of the arena these are if it lies there."""
 
 
+def estimated_time(work: int, nbytes: int) -> int:
+    """About how long a launch takes on one thread, in nanoseconds. Kernels that look things up read only a part of
+    `nbytes`, some bytes for each operation.
+    """
+    return work // _FLOPS + min(nbytes, 16 * work) // _BANDWIDTH
+
+
 def mark_regions(rows: np.ndarray, launches: Sequence[Launch], place: Callable[[Buffer], Place]) -> bool:
-    """Fills the columns A and B of a table of launches; returns whether any region is worth threads."""
+    """Finds the regions of a table of launches that are worth threads, and whether there are any. At the first row of
+    each, A and B become its rows and tiles, and WORK, so far the time of every single row, the time of all.
+    """
     found = False
     start = 0
     while start < len(launches):
         stop = _end_of_region(launches, start, place)
-        tiles, work = rows[start:stop, (driver.TILES, driver.WORK)].sum(axis=0)
-        if tiles > 1 and work >= LEAST_WORK:
+        tiles, time = rows[start:stop, (driver.TILES, driver.WORK)].sum(axis=0)
+        if tiles > 1 and time >= LEAST_TIME:
             rows[start, driver.A] = stop - start
             rows[start, driver.B] = tiles
+            rows[start, driver.WORK] = time
             found = True
         start = stop
     return found

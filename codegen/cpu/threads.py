@@ -36,11 +36,13 @@ MOST_THREADS = 1024
 LINE = 64  # bytes; what threads write often has a cache line of its own
 
 _CHUNKS = 8  # chunks per thread: even shares although tiles differ, at little cost
+_WORTH_WAKING = 50_000  # ns of a region for every helper that is woken: a wake-up costs the caller up to 10 us
 _SPINS = 2000  # pauses before a thread sleeps: tens of microseconds
+_PAUSES = 64  # then it offers its core, which the thread that it waits for may need
 
 # Where things are in a pool, in slots of 8 bytes.
 _REGION = driver.REGION_OF_POOL
-_SHARE, _WAIT, _POST, _HELPERS, _STOP, _AWAKE = range(1, 7)  # constant but for _STOP
+_SHARE, _WAIT, _POST, _YIELD, _HELPERS, _AWAKE, _STOP = range(1, 8)  # constant but for _STOP
 _ROW, _TILES, _CHUNK, _N_CHUNKS, _WORKER, _STRIDE = range(8, 14)  # the region that is open
 _LEFT, _DONE, _BUSY, _WAITING = 16, 24, 32, 40  # chunks to claim, chunks done, a caller is in, that caller sleeps
 _HELPER = 48  # then a line each: the helper sleeps, its semaphore
@@ -104,7 +106,8 @@ def kernel(pool, row, rows, tiles, worker, stride):
         s[{_STRIDE}] = stride
         atomic_store({_at(_DONE)}, 0)
         atomic_store({_at(_LEFT)}, chunks)
-        for i in range(min(s[{_HELPERS}], chunks - 1)):
+        wanted = min(chunks - 1, slots(row)[{driver.WORK}] // {_WORTH_WAKING})
+        for i in range(min(s[{_HELPERS}], wanted)):
             helper = {_at(_HELPER)} + i * {LINE}
             if atomic_load(helper) != 0 and atomic_load({_at(_LEFT)}) > 1 and exchange(helper, 0) != 0:
                 call_n(s[{_POST}], slots(helper)[1], 1, 0)
@@ -112,8 +115,10 @@ def kernel(pool, row, rows, tiles, worker, stride):
         spins = 0
         while atomic_load({_at(_DONE)}) < chunks:
             if spins < {_SPINS}:
-                spins += 1
                 pause()
+                spins += 1
+                if spins % {_PAUSES} == 0:
+                    call_n(s[{_YIELD}], 0)
             else:
                 exchange({_at(_WAITING)}, 1)
                 if atomic_load({_at(_DONE)}) < chunks:
@@ -140,6 +145,8 @@ def kernel(pool, worker):
             else:
                 pause()
                 idle += 1
+                if idle % {_PAUSES} == 0:
+                    call_n(s[{_YIELD}], 0)
         exchange(asleep, 1)
         if atomic_load({_at(_LEFT)}) > 0:
             exchange(asleep, 0)
@@ -160,9 +167,10 @@ class Pool:
         self._state[:] = 0
         self.address = int(self._state.ctypes.data)
         self._semaphores = _Semaphores(threads)
+        handles = self._semaphores.handles
         self._state[[_REGION, _SHARE]] = cache.get(REGION), cache.get(SHARE)
-        self._state[[_WAIT, _POST, _AWAKE]] = self._semaphores.wait, self._semaphores.post, self._semaphores.handles[0]
-        self._state[_HELPER + 1 :: 8][: threads - 1] = self._semaphores.handles[1:]
+        self._state[[_WAIT, _POST, _YIELD]] = self._semaphores.wait, self._semaphores.post, self._semaphores.give_way
+        self._state[_AWAKE], self._state[_HELPER + 1 :: 8][: threads - 1] = handles[0], handles[1:]
         self._helpers: list[threading.Thread] = []
         help_ = c_function(cache.get(HELP), HELP.params)
         for k in range(1, threads):
@@ -189,27 +197,27 @@ class Pool:
 
 
 class _Semaphores:
-    """The system's semaphores: `wait(handle, -1)` blocks, `post(handle, 1, 0)` wakes; both are addresses of C functions.
-
-    A function that takes fewer arguments ignores the rest.
+    """The system's semaphores, as addresses of C functions: `wait(handle, -1)` blocks, `post(handle, 1, 0)` wakes and
+    `give_way()` offers the core to other threads. A function that takes fewer arguments ignores the rest.
     """
 
     def __init__(self, count: int) -> None:
         self._memory = aligned_empty((count * LINE,), np.dtype(np.uint8))
         if sys.platform == "win32":
-            lib, names = ctypes.CDLL("kernel32"), ("WaitForSingleObject", "ReleaseSemaphore")
+            lib, names = ctypes.CDLL("kernel32"), ("WaitForSingleObject", "ReleaseSemaphore", "SwitchToThread")
             lib.CreateSemaphoreW.restype = ctypes.c_void_p
             self.handles = [int(lib.CreateSemaphoreW(None, 0, 2**31 - 1, None)) for _ in range(count)]
         elif sys.platform == "darwin":
-            lib, names = ctypes.CDLL(None), ("dispatch_semaphore_wait", "dispatch_semaphore_signal")
+            lib, names = ctypes.CDLL(None), ("dispatch_semaphore_wait", "dispatch_semaphore_signal", "sched_yield")
             lib.dispatch_semaphore_create.restype = ctypes.c_void_p
             self.handles = [int(lib.dispatch_semaphore_create(ctypes.c_long(0))) for _ in range(count)]
         else:
-            lib, names = ctypes.CDLL(None), ("sem_wait", "sem_post")
+            lib, names = ctypes.CDLL(None), ("sem_wait", "sem_post", "sched_yield")
             self.handles = [int(self._memory.ctypes.data) + i * LINE for i in range(count)]
             for handle in self.handles:
                 lib.sem_init(ctypes.c_void_p(handle), 0, 0)
-        self.wait, self.post = (int(ctypes.cast(getattr(lib, name), ctypes.c_void_p).value or 0) for name in names)
+        functions = (ctypes.cast(getattr(lib, name), ctypes.c_void_p).value or 0 for name in names)
+        self.wait, self.post, self.give_way = functions
         self._wake = c_function(self.post, 3)
 
     def wake(self, handle: int) -> None:

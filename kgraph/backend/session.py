@@ -25,16 +25,19 @@ class Session:
     """State since the program began, or since the last `clear_session`.
 
     `phase` is None (fed when a function runs), 0 or 1. `seed` is the key of random operations made from now on.
-    `target` names the default target of functions ('cpu', 'reference', 'cuda').
+    `target` names the default target of functions ('cpu', 'reference', 'cuda'). `functions` holds the Python functions
+    that stand in configs of Lambda layers, by what a config says about them; one session hands them on to the next.
     """
 
-    def __init__(self, config: Config) -> None:
+    def __init__(self, config: Config, functions: dict[str, Any] | None = None) -> None:
         self.config = config
+        self.functions: dict[str, Any] = {} if functions is None else functions
         self.uids: defaultdict[str, int] = defaultdict(int)
         self.names: dict[str, int] = {}
         self.phase: int | None = None
         self.phase_placeholder: Tensor | None = None
         self.seed = 0
+        self.last_compiled_model: Any = None
         self.target = os.environ.get("KGRAPH_TARGET", "cpu")
 
     def unique_name(self, name: str) -> str:
@@ -94,7 +97,7 @@ def set_session(session: Session) -> None:
 
 def clear_session() -> None:
     """Starts a new session: names count from one again, and the learning phase is open. Settings are kept."""
-    _Current.session = Session(current().config)
+    _Current.session = Session(current().config, current().functions)
 
 
 def get_uid(prefix: str = "") -> int:

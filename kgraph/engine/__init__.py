@@ -1,7 +1,7 @@
 """What makes a model: layers, their connections, training, files.
 
-Read `base_layer`, `input_layer`, `graph_map`, `network`, `sequential` for topology, `training*` for fitting, and `saving`
-for files. `kgraph.layers` holds the layers, `kgraph.models` what users import.
+Read `base_layer`, `input_layer`, `graph_map`, `network` and `sequential` for topology, `training*` for fitting, and
+`saving` for files. `kgraph.layers` holds the layers, `kgraph.models` what users import.
 """
 
 from __future__ import annotations

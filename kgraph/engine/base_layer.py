@@ -14,6 +14,7 @@ import numpy as np
 
 from kgraph import backend as K
 from kgraph import initializers
+from kgraph.engine import weight_budget
 from kgraph.legacy import interfaces
 from kgraph.utils.generic_utils import has_arg, is_all_none, object_list_uid, to_list, unpack_singleton
 from kgraph.utils.layer_utils import count_params
@@ -108,6 +109,8 @@ class Layer:
         losses, updates: tensors and updates that the layer adds to training
         input, output, input_shape, output_shape, input_mask, output_mask: of the only call of the layer
     """
+
+    activity_regularizer: Any
 
     def __init__(self, **kwargs: Any) -> None:
         self.input_spec: Any = None
@@ -205,6 +208,7 @@ class Layer:
             raise ValueError(f"Layer {self.name}: weight '{name}' has an unknown size in its shape {tuple(shape)}.")
         dtype = dtype or K.floatx()
         shape = tuple(int(size) for size in shape)
+        weight_budget.claim(self.name, name, shape)
         variable = K.variable(initializer(shape), dtype=dtype, name=name, constraint=constraint)
         variable.trainable = trainable
         if regularizer is not None:
@@ -386,7 +390,7 @@ class Layer:
     ) -> None:
         inputs = to_list(input_tensors)
         outputs = to_list(output_tensors)
-        sources = [getattr(x, "_keras_history", (None, None, None)) for x in inputs]
+        sources: list[Any] = [getattr(x, "_keras_history", (None, None, None)) for x in inputs]
         masks = to_list(output_masks, allow_tuple=True)
         shapes = _per_tensor(output_shapes)
         Node(
@@ -527,7 +531,7 @@ def _per_tensor(shapes: Any) -> list[Any]:
 
 def _collect_previous_mask(tensors: Any) -> Any:
     """The masks that the layers which made these tensors gave them."""
-    masks = []
+    masks: list[Any] = []
     for x in to_list(tensors):
         history = getattr(x, "_keras_history", None)
         if history is None:

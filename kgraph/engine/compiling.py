@@ -50,7 +50,8 @@ def compile_outputs(
     """The losses and metrics of `model`. Raises ValueError or TypeError for what it cannot make sense of."""
     functions = _loss_functions(loss, model.output_names)
     given = _target_tensors(target_tensors, model.output_names)
-    targets, fed = [], []
+    targets: list[Any] = []
+    fed: list[int] = []
     for i, (output, name, function) in enumerate(zip(model.outputs, model.output_names, functions, strict=True)):
         if function is None:
             targets.append(None)

@@ -1,7 +1,7 @@
 """Finding a model in the nodes that layers left: which nodes, in which depth, in which order.
 
-`network.py` calls `map_graph` once per model. Depth 0 is the outputs; every node lies deeper than those that use it. All
-walks are iterative, so that deep models do not meet Python's recursion limit.
+`network.py` calls `map_graph` once per model. Depth 0 is the outputs; every node lies deeper than those that use it.
+All walks are iterative, so that deep models do not meet Python's recursion limit.
 """
 
 from __future__ import annotations

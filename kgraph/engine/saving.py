@@ -1,7 +1,9 @@
-"""Models in files: HDF5 as Keras 2.2.4 lays it out, JSON and YAML.
+"""Models in files: architecture, weights, training configuration and optimizer state, laid out as Keras 2.2.4 does.
 
-`h5_guard.py` checks a file before anything of it is used, `weight_conversion.py` adapts weights of other versions and
-backends, `foreign_config.py` configs of later ones. Files are written under a temporary name and renamed when complete.
+`weights_file.py` holds the part for weights, `hdf5_guard.py` reads what may come from anybody, `preprocess_weights.py` and
+`legacy/tf_keras.py` translate what other versions and backends wrote.
+
+A file never brings code along: classes come from this library or from `custom_objects`, and so do functions.
 """
 
 from __future__ import annotations
@@ -10,22 +12,40 @@ import contextlib
 import io
 import json
 import os
-import tempfile
+import secrets
+import shutil
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 
 from kgraph import backend as K
 from kgraph import optimizers
-from kgraph.engine.foreign_config import is_foreign, native_config, native_training_config
-from kgraph.engine.weight_conversion import preprocess_weights_for_loading
+from kgraph.engine import weight_budget
+from kgraph.engine.hdf5_guard import Reader, check_size, opened, parse_json
+from kgraph.engine.preprocess_weights import mirrored_variables, preprocess_weights_for_loading
+from kgraph.engine.weights_file import (
+    HDF5_OBJECT_HEADER_LIMIT,
+    KERAS_VERSION,
+    StoredWeights,
+    load_attributes_from_hdf5_group,
+    load_weights_from_hdf5_group,
+    load_weights_from_hdf5_group_by_name,
+    save_attributes_to_hdf5_group,
+    save_variables,
+    save_weights_to_hdf5_group,
+)
+from kgraph.legacy import tf_keras
+from kgraph.utils.conv_utils import convert_kernel
 from kgraph.utils.generic_utils import get_custom_objects
+from kgraph.utils.io_utils import ask_to_proceed_with_overwrite
 
 __all__ = [
     "HDF5_OBJECT_HEADER_LIMIT",
     "KERAS_VERSION",
+    "ask_to_proceed_with_overwrite",
+    "json_default",
     "load_attributes_from_hdf5_group",
     "load_model",
     "load_weights",
@@ -43,500 +63,325 @@ __all__ = [
     "unpickle_model",
 ]
 
-KERAS_VERSION = "2.2.4"
-HDF5_OBJECT_HEADER_LIMIT = 64512  # bytes of an attribute; HDF5's own limit is 64 KiB with its header
+_WEIGHTS_ROOM = 1 << 20  # numbers that a model may hold beyond twice those of its file
+_PYTHON_TAG = "tag:yaml.org,2002:python/"
 
 
-# Whole models
+def json_default(value: Any) -> Any:
+    """What stands in JSON for a value that JSON does not know: configs of objects, numbers and lists for numpy's, and
+    names of functions and classes."""
+    if hasattr(value, "get_config"):
+        return {"class_name": type(value).__name__, "config": value.get_config()}
+    if isinstance(value, np.ndarray):
+        return {"type": "ndarray", "value": value.tolist()}
+    if isinstance(value, np.generic):
+        return value.item()
+    if callable(value) and hasattr(value, "__name__"):
+        return value.__name__
+    raise TypeError("Not JSON Serializable:", value)
+
+
+def _json(value: Any) -> bytes:
+    return json.dumps(value, default=json_default).encode("utf-8")
+
+
+# Saving
 
 
 def save_model(model: Any, filepath: Any, overwrite: bool = True, include_optimizer: bool = True) -> None:
-    """Save architecture, weights, and (if compiled) training configuration and optimizer state.
+    """Save a model to an HDF5 file.
 
     # Arguments
         model: the model.
-        filepath: path of the HDF5 file, or an open `h5py.File` or group.
-        overwrite: whether an existing file is replaced without asking.
-        include_optimizer: whether to save the optimizer's state.
+        filepath: path of the file, or an open `h5py.File` or group. A file at this path is replaced only once the new one
+            is complete.
+        overwrite: whether to replace a file without asking.
+        include_optimizer: whether to save the training configuration and the optimizer's state too.
     """
-    config = model.get_config()  # fails before a file is touched
-    with _writing(filepath, overwrite) as group:
-        if group is None:
-            return
-        group.attrs["keras_version"] = KERAS_VERSION.encode("utf8")
-        group.attrs["backend"] = K.backend().encode("utf8")
-        described = {"class_name": type(model).__name__, "config": config}
-        group.attrs["model_config"] = json.dumps(described, default=json_default).encode("utf8")
-        save_weights_to_hdf5_group(group.create_group("model_weights"), model.layers)
-        if include_optimizer and model.optimizer is not None:
-            _save_training(model, group)
+    with _created(filepath, overwrite) as f:
+        if f is not None:
+            _write_model(f, model, include_optimizer)
 
 
-def _save_training(model: Any, group: Any) -> None:
-    training = {
-        "optimizer_config": {
-            "class_name": type(model.optimizer).__name__,
-            "config": model.optimizer.get_config(),
-        },
+def save_weights(model: Any, filepath: Any, overwrite: bool = True) -> None:
+    """Save a model's weights to an HDF5 file; arguments as for `save_model`."""
+    with _created(filepath, overwrite) as f:
+        if f is not None:
+            save_weights_to_hdf5_group(f, model.layers)
+
+
+def _write_model(f: Any, model: Any, include_optimizer: bool) -> None:
+    config = _json({"class_name": type(model).__name__, "config": model.get_config()})
+    optimizer = model.optimizer if include_optimizer else None
+    training = _json(_training_config(model)) if optimizer else None
+    f.attrs["keras_version"] = KERAS_VERSION.encode("utf-8")
+    f.attrs["backend"] = K.backend().encode("utf-8")
+    f.attrs["model_config"] = config
+    save_weights_to_hdf5_group(f.create_group("model_weights"), model.layers)
+    if training is not None:
+        f.attrs["training_config"] = training
+        if optimizer.weights:
+            save_variables(f.create_group("optimizer_weights"), optimizer.weights)
+
+
+def _training_config(model: Any) -> dict[str, Any]:
+    return {
+        "optimizer_config": {"class_name": type(model.optimizer).__name__, "config": model.optimizer.get_config()},
         "loss": model.loss,
         "metrics": model.metrics,
         "sample_weight_mode": model.sample_weight_mode,
         "loss_weights": model.loss_weights,
     }
-    group.attrs["training_config"] = json.dumps(training, default=json_default).encode("utf8")
-    weights = getattr(model.optimizer, "weights", None)
-    if weights:
-        target = group.create_group("optimizer_weights")
-        values = K.batch_get_value(weights)
-        names = _distinct([str(w.name) for w in weights])
-        save_attributes_to_hdf5_group(target, "weight_names", [name.encode("utf8") for name in names])
-        for name, value in zip(names, values, strict=True):
-            _write_array(target, name, value)
+
+
+@contextlib.contextmanager
+def _created(filepath: Any, overwrite: bool) -> Iterator[Any]:
+    """The HDF5 group to write into; None where the user does not want the file replaced.
+
+    A path's file appears when the block ends without an error; before that, a file of another name grows beside it.
+    """
+    import h5py
+
+    if isinstance(filepath, h5py.Group):
+        yield filepath
+        return
+    if hasattr(filepath, "write"):
+        with h5py.File(filepath, "w") as f:
+            yield f
+        return
+    path = os.path.realpath(os.fspath(filepath))
+    if not overwrite and os.path.isfile(path) and not ask_to_proceed_with_overwrite(filepath):
+        yield None
+        return
+    folder, name = os.path.split(path)
+    if not os.path.isdir(folder):
+        raise FileNotFoundError(f"Unable to create file {filepath}: there is no folder {folder}.")
+    growing = os.path.join(folder, f".{name}.{secrets.token_hex(6)}.tmp")
+    try:
+        with h5py.File(growing, "x") as f:
+            yield f
+        if os.path.exists(path):
+            shutil.copymode(path, growing)
+        os.replace(growing, path)
+    except BaseException:
+        with contextlib.suppress(FileNotFoundError):
+            os.remove(growing)
+        raise
+
+
+# Loading
 
 
 def load_model(filepath: Any, custom_objects: dict[str, Any] | None = None, compile: bool = True) -> Any:
-    """The model in a file of `save_model`, compiled as it was when saved.
+    """The model in an HDF5 file.
 
     # Arguments
-        filepath: path of the HDF5 file, or an open `h5py.File` or group.
-        custom_objects: users' classes and functions by name; functions of Lambda layers by the layers' names.
-        compile: whether to compile it and restore the optimizer's state.
+        filepath: path of the file, or an open `h5py.File` or group.
+        custom_objects: the user's classes and functions by the names that the file gives them; functions of Lambda layers
+            by the layer's name.
+        compile: whether to compile the model as it was when saved, and to restore the optimizer's state.
 
     # Raises
-        ValueError: for a file without a model, with unknown names, or with anything that could do harm.
+        OSError: if the file cannot be read.
+        ValueError: if it is no model, names classes or functions that are not known, or contradicts itself.
     """
-    custom_objects = custom_objects or {}
-    with _reading(filepath) as group:
-        text = _text(group.attrs.get("model_config"))
+    with opened(filepath) as f:
+        return _read_model(Reader(f), f, dict(custom_objects or {}), compile)
+
+
+def load_weights(
+    model: Any, filepath: Any, by_name: bool = False, skip_mismatch: bool = False, reshape: bool = False
+) -> None:
+    """Load weights into a model from a file that `save_weights` or `save_model` wrote; see `Network.load_weights`."""
+    with opened(filepath) as f:
+        reader = Reader(f)
+        if not reader.texts(f, "layer_names"):
+            f = reader.group(f, "model_weights") or f
+        if by_name:
+            load_weights_from_hdf5_group_by_name(f, model.layers, skip_mismatch=skip_mismatch, reshape=reshape)
+        else:
+            load_weights_from_hdf5_group(f, model.layers, reshape=reshape)
+
+
+def _read_model(reader: Reader, f: Any, custom_objects: dict[str, Any], compile: bool) -> Any:
+    text = reader.text(f, "model_config")
+    weights = reader.group(f, "model_weights")
+    if text is None or weights is None:
+        raise ValueError("Cannot create group in read only mode.") from ValueError(
+            f"File {f.file.filename} holds no whole model. If `save_weights` wrote it, build the model in code and use "
+            "`load_weights`."
+        )
+    version = reader.text(f, "keras_version")
+    config = parse_json(text, "model's config")
+    with weight_budget.limited(2 * StoredWeights(reader, weights).elements() + _WEIGHTS_ROOM):
+        model = _model_from(config, version, custom_objects)
+    load_weights_from_hdf5_group(weights, model.layers)
+    if compile:
+        text = reader.text(f, "training_config")
         if text is None:
-            raise ValueError(
-                "No model found in config file: it holds weights only. Make the model in code, then call "
-                f"`load_weights`. File: {filepath}"
+            warnings.warn(
+                "No training configuration found in save file: the model was *not* compiled. Compile it manually.",
+                stacklevel=3,
             )
-        config = _parse_json(text, "model_config")
-        foreign = is_foreign(_text(group.attrs.get("keras_version")), config)
-        model = model_from_config(native_config(config) if foreign else config, custom_objects)
-        load_weights_from_hdf5_group(group["model_weights"], model.layers)
-        if compile:
-            _restore_training(model, group, custom_objects, foreign)
+        else:
+            _compile(model, parse_json(text, "training configuration"), version, custom_objects)
+            _restore_optimizer(model, reader, f)
     return model
 
 
-def _restore_training(model: Any, group: Any, custom_objects: dict[str, Any], foreign: bool) -> None:
-    text = _text(group.attrs.get("training_config"))
-    if text is None:
+def _compile(model: Any, config: dict[str, Any], version: str | None, custom_objects: dict[str, Any]) -> None:
+    start = None
+    if version is not None and tf_keras.is_later(version):
+        start = tf_keras.initial_state(config.get("optimizer_config") or {})
+        config = tf_keras.training_config(config, {**get_custom_objects(), **custom_objects})
+    model.compile(
+        optimizer=optimizers.deserialize(config["optimizer_config"], custom_objects=custom_objects),
+        loss=_custom(config["loss"], custom_objects),
+        metrics=_custom(config["metrics"], custom_objects),
+        loss_weights=config["loss_weights"],
+        sample_weight_mode=config["sample_weight_mode"],
+        weighted_metrics=_custom(config.get("weighted_metrics"), custom_objects) or None,
+    )
+    if start is not None:
+        model._make_train_function()
+        model.optimizer.set_weights([np.full_like(value, start) for value in model.optimizer.get_weights()])
+
+
+def _custom(value: Any, custom_objects: dict[str, Any]) -> Any:
+    """A loss or metrics of a training configuration, with the user's functions in place of their names."""
+    if isinstance(value, list):
+        return [_custom(x, custom_objects) for x in value]
+    if isinstance(value, dict):
+        return {key: _custom(x, custom_objects) for key, x in value.items()}
+    return custom_objects.get(value, value) if isinstance(value, str) else value
+
+
+def _restore_optimizer(model: Any, reader: Reader, f: Any) -> None:
+    group = reader.group(f, "optimizer_weights")
+    if group is None:
+        return
+    model._make_train_function()
+    values = [reader.array(group, name) for name in _optimizer_weight_names(reader, group)]
+    try:
+        values = _fitted_state(model, values, reader.text(f, "keras_version"))
+        if reader.text(f, "backend") == "theano":
+            values = _mirrored_state(model, values)
+        model.optimizer.set_weights(values)
+    except ValueError:
         warnings.warn(
-            "No training configuration found in save file: the model was *not* compiled. Compile it manually.",
+            "Error in loading the saved optimizer state. As a result, your model is starting with a freshly initialized "
+            "optimizer.",
             stacklevel=4,
         )
-        return
-    training = _parse_json(text, "training_config")
-    if foreign:
-        training = native_training_config(training)
-    known = {**get_custom_objects(), **custom_objects}
-    optimizer = optimizers.deserialize(training["optimizer_config"], custom_objects=custom_objects)
-    model.compile(
-        optimizer=optimizer,
-        loss=_known_names(training["loss"], known),
-        metrics=_known_names(training["metrics"], known),
-        loss_weights=training.get("loss_weights"),
-        sample_weight_mode=training.get("sample_weight_mode"),
-    )
-    if "optimizer_weights" in group and model.built:
-        model._make_train_function()
-        stored = group["optimizer_weights"]
-        values = [np.asarray(stored[name]) for name in load_attributes_from_hdf5_group(stored, "weight_names")]
-        if foreign:
-            values = _matching(values, K.batch_get_value(model.optimizer.weights))
-        try:
-            model.optimizer.set_weights(values)
-        except ValueError:
-            warnings.warn(
-                "Error in loading the saved optimizer state. As a result, your model is starting with a freshly "
-                "initialized optimizer.",
-                stacklevel=4,
-            )
 
 
-def _matching(values: list[Any], current: list[Any]) -> list[Any]:
-    """State of another package's optimizer where it has the same shapes, else what is there."""
-    same = len(values) == len(current) and all(np.shape(a) == np.shape(b) for a, b in zip(values, current, strict=True))
-    return values if same else current
+def _optimizer_weight_names(reader: Reader, group: Any) -> list[str]:
+    return reader.texts(group, "weight_names")
 
 
-def _known_names(stored: Any, known: dict[str, Any]) -> Any:
-    """Losses or metrics from a file, with names of custom objects replaced by the objects."""
-    if isinstance(stored, list):
-        return [_known_names(entry, known) for entry in stored]
-    if isinstance(stored, dict):
-        return {name: _known_names(entry, known) for name, entry in stored.items()}
-    return known.get(stored, stored) if isinstance(stored, str) else stored
+def _fitted_state(model: Any, values: list[np.ndarray], version: str | None) -> list[np.ndarray]:
+    """The state of an optimizer of a later version as ours: those count their steps first, and keep no slots that are
+    never used."""
+    own = model.optimizer.get_weights()
+    if not tf_keras.is_later(version) or not values or not own:
+        return values
+    if values[0].ndim == 0 and np.ndim(own[0]) > 0:
+        K.set_value(model.optimizer.iterations, values[0])
+        values = values[1:]
+    return values + own[len(values) :]
+
+
+def _mirrored_state(model: Any, values: list[np.ndarray]) -> list[np.ndarray]:
+    """The state with the slots of mirrored kernels mirrored: scalars, then for each kind of slot one per weight."""
+    params = model._collected_trainable_weights
+    mirrored = mirrored_variables(model.layers)
+    scalars = sum(1 for value in values if value.ndim == 0)
+    made = list(values)
+    for i in range(scalars, len(values)):
+        param = params[(i - scalars) % len(params)]
+        if id(param) in mirrored and values[i].shape == K.int_shape(param):
+            made[i] = convert_kernel(values[i])
+    return made
 
 
 # Architectures
 
 
 def model_from_config(config: dict[str, Any], custom_objects: dict[str, Any] | None = None) -> Any:
-    """The model that a config with its class name describes. Raises ValueError for a Lambda's stored bytecode."""
+    """The model, with new weights and not compiled, of a config `{"class_name": ..., "config": ...}`.
+
+    Raises TypeError for a list, which is a config of `Sequential` alone.
+    """
     if isinstance(config, list):
         raise TypeError(
             "`model_from_config` expects a dictionary, not a list. Maybe you meant to use `Sequential.from_config(config)`?"
         )
-    from kgraph.layers import deserialize
-
-    custom_objects = custom_objects or {}
-    return deserialize(_without_bytecode(config, custom_objects), custom_objects=custom_objects)
-
-
-def _without_bytecode(config: Any, custom_objects: dict[str, Any]) -> Any:
-    """A config with the functions of Lambda layers taken from `custom_objects`; bytecode in files is never run."""
-    if isinstance(config, (list, tuple)):
-        return [_without_bytecode(entry, custom_objects) for entry in config]
-    if not isinstance(config, dict):
-        return config
-    inner = config.get("config")
-    if config.get("class_name") == "Lambda" and isinstance(inner, dict):
-        return {**config, "config": _lambda_config(inner, custom_objects)}
-    return {key: _without_bytecode(value, custom_objects) for key, value in config.items()}
-
-
-def _lambda_config(config: dict[str, Any], custom_objects: dict[str, Any]) -> dict[str, Any]:
-    name = config.get("name", "lambda")
-    config = dict(config)
-    for part, kind in (("function", "function_type"), ("output_shape", "output_shape_type")):
-        if callable(config.get(part)) or config.get(kind, "raw") != "lambda":
-            continue
-        key = name if part == "function" else f"{name}_output_shape"
-        given = custom_objects.get(key, get_custom_objects().get(key))
-        if given is not None:
-            config[part] = given
-        elif part == "function":
-            raise ValueError(
-                f"Layer '{name}' is a Lambda whose function is stored as bytecode. Bytecode from a file is not run: it "
-                "could do anything, and it only fits the Python version that wrote it. Pass the function by the "
-                f"layer's name: custom_objects={{'{name}': function}}."
-            )
-        else:
-            config[part], config[kind] = None, "raw"  # found out from the function's result
-    return config
+    version = config.get("keras_version") if isinstance(config, dict) else None
+    return _model_from(config, version, custom_objects)
 
 
 def model_from_json(json_string: str, custom_objects: dict[str, Any] | None = None) -> Any:
-    """The model that `to_json` described, with new weights."""
-    config = _parse_json(json_string, "the JSON text")
-    foreign = is_foreign(config.get("keras_version"), config)
-    return model_from_config(native_config(config) if foreign else config, custom_objects)
+    """The model of a JSON text that `model.to_json` wrote; see `model_from_config`."""
+    return model_from_config(parse_json(json_string, "model's config"), custom_objects)
 
 
 def model_from_yaml(yaml_string: str, custom_objects: dict[str, Any] | None = None) -> Any:
-    """The model that `to_yaml` described, with new weights. Only plain YAML is read: no tags, no aliases."""
+    """The model of a YAML text that `model.to_yaml` wrote; see `model_from_config`.
+
+    Only plain data is read. Raises ValueError where the text is no YAML or names Python objects.
+    """
     import yaml
 
-    for token in yaml.scan(yaml_string):
-        if isinstance(token, yaml.AliasToken):
-            raise ValueError("The YAML text uses aliases (`*name`), which model configs never need.")
-    config = yaml.safe_load(yaml_string)
-    if not isinstance(config, dict):
-        raise ValueError("The YAML text is no model config.")
+    class PlainLoader(yaml.SafeLoader):
+        """Data alone, and tuples, which Keras wrote with a tag of their own."""
+
+    PlainLoader.add_constructor(_PYTHON_TAG + "tuple", PlainLoader.construct_yaml_seq)
+    PlainLoader.add_constructor(_PYTHON_TAG + "unicode", PlainLoader.construct_yaml_str)
+    try:
+        config = yaml.load(yaml_string, Loader=PlainLoader)
+    except yaml.YAMLError as error:
+        raise ValueError(f"Cannot read the model's config: it is not plain YAML ({error}).") from error
+    except RecursionError:
+        raise ValueError("Cannot read the model's config: it is nested too deep.") from None
+    check_size(config, len(yaml_string), "model's config")
     return model_from_config(config, custom_objects)
 
 
-def json_default(obj: Any) -> Any:
-    """What stands in JSON for numpy values, functions, classes and objects with configs."""
-    if hasattr(obj, "get_config"):
-        return {"class_name": type(obj).__name__, "config": obj.get_config()}
-    if isinstance(obj, np.ndarray):
-        return obj.tolist()
-    if isinstance(obj, np.generic):
-        return obj.item()
-    if callable(obj):
-        return obj.__name__
-    raise TypeError("Not JSON Serializable:", obj)
+def _model_from(config: Any, version: str | None, custom_objects: dict[str, Any] | None) -> Any:
+    from kgraph.layers import deserialize
+
+    if not isinstance(config, dict) or "class_name" not in config or "config" not in config:
+        raise ValueError(f"A model's config must have a 'class_name' and a 'config'; found: {str(config)[:100]}")
+    known = {**get_custom_objects(), **(custom_objects or {})}
+    if version is not None and tf_keras.is_later(version):
+        config = tf_keras.model_config(config, version, known)
+    return deserialize(_with_arrays(config), custom_objects=custom_objects)
 
 
-def _parse_json(text: str, what: str) -> Any:
-    try:
-        return json.loads(text)
-    except ValueError as error:
-        raise ValueError(f"Cannot read {what}: {error}") from None
+def _with_arrays(value: Any) -> Any:
+    """A config with arrays and numpy's numbers where `json_default` put what stands for them."""
+    if isinstance(value, dict):
+        if value.get("type") == "ndarray" and set(value) == {"type", "value"}:
+            return np.array(value["value"])[()]
+        return {key: _with_arrays(x) for key, x in value.items()}
+    if isinstance(value, (list, tuple)):
+        return type(value)(_with_arrays(x) for x in value)
+    return value
 
 
-# Weights
-
-
-def save_weights(model: Any, filepath: Any, overwrite: bool = True) -> None:
-    """Save the weights of a model."""
-    with _writing(filepath, overwrite) as group:
-        if group is not None:
-            save_weights_to_hdf5_group(group, model.layers)
-
-
-def load_weights(
-    model: Any, filepath: Any, by_name: bool = False, skip_mismatch: bool = False, reshape: bool = False
-) -> None:
-    """Load weights into a model; see `Network.load_weights`. Nothing changes where anything does not fit."""
-    with _reading(filepath) as group:
-        if "layer_names" not in group.attrs and "layer_names0" not in group.attrs and "model_weights" in group:
-            group = group["model_weights"]
-        if by_name:
-            load_weights_from_hdf5_group_by_name(group, model.layers, skip_mismatch=skip_mismatch, reshape=reshape)
-        else:
-            load_weights_from_hdf5_group(group, model.layers, reshape=reshape)
-
-
-def save_weights_to_hdf5_group(f: Any, layers: Sequence[Any]) -> None:
-    """Write the weights of layers into a group: one group per layer, in order."""
-    save_attributes_to_hdf5_group(f, "layer_names", [layer.name.encode("utf8") for layer in layers])
-    f.attrs["backend"] = K.backend().encode("utf8")
-    f.attrs["keras_version"] = KERAS_VERSION.encode("utf8")
-    for layer in layers:
-        group = f.create_group(layer.name)
-        weights = layer.weights
-        names = _distinct([str(w.name) for w in weights])
-        save_attributes_to_hdf5_group(group, "weight_names", [name.encode("utf8") for name in names])
-        for name, value in zip(names, K.batch_get_value(weights), strict=True):
-            _write_array(group, name, value)
-
-
-def load_weights_from_hdf5_group(f: Any, layers: Sequence[Any], reshape: bool = False) -> None:
-    """Read the weights of layers, layer by layer in order; layers without weights do not count."""
-    version, backend = _origin(f)
-    takers = [layer for layer in layers if layer.weights]
-    stored = []
-    for name in load_attributes_from_hdf5_group(f, "layer_names"):
-        if load_attributes_from_hdf5_group(f[name], "weight_names"):
-            stored.append(name)
-    if len(stored) != len(takers):
-        raise ValueError(
-            f"You are trying to load a weight file containing {len(stored)} layers into a model with "
-            f"{len(takers)} layers."
-        )
-    pairs: list[tuple[Any, Any]] = []
-    for number, (name, layer) in enumerate(zip(stored, takers, strict=True)):
-        values = _read_weights(f[name])
-        values = preprocess_weights_for_loading(layer, values, version, backend, reshape=reshape)
-        if len(values) != len(layer.weights):
-            raise ValueError(
-                f'Layer #{number} (named "{layer.name}" in the current model) was found to correspond to layer {name} '
-                f"in the save file. However the new layer {layer.name} expects {len(layer.weights)} weights, but the "
-                f"saved weights have {len(values)} elements."
-            )
-        pairs += _fitting(f'Layer #{number} (named "{layer.name}")', layer, values)
-    K.batch_set_value(pairs)
-
-
-def _fitting(what: str, layer: Any, values: Sequence[Any]) -> list[tuple[Any, Any]]:
-    for weight, value in zip(layer.weights, values, strict=True):
-        if K.int_shape(weight) != np.shape(value):
-            raise ValueError(
-                f"{what}, weight {weight.name} has shape {K.int_shape(weight)}, but the saved weight has shape "
-                f"{np.shape(value)}."
-            )
-    return list(zip(layer.weights, values, strict=True))
-
-
-def load_weights_from_hdf5_group_by_name(
-    f: Any, layers: Sequence[Any], skip_mismatch: bool = False, reshape: bool = False
-) -> None:
-    """Read the weights of layers that have the name of a stored layer; others stay as they are."""
-    version, backend = _origin(f)
-    by_name: dict[str, list[Any]] = {}
-    for layer in layers:
-        by_name.setdefault(layer.name, []).append(layer)
-    pairs: list[tuple[Any, Any]] = []
-    for number, name in enumerate(load_attributes_from_hdf5_group(f, "layer_names")):
-        for layer in by_name.get(name, []):
-            values = _read_weights(f[name])
-            values = preprocess_weights_for_loading(layer, values, version, backend, reshape=reshape)
-            weights = layer.weights
-            if len(values) != len(weights):
-                message = (
-                    f'Layer #{number} (named "{layer.name}") expects {len(weights)} weight(s), but the saved weights '
-                    f"have {len(values)} element(s)."
-                )
-                if not skip_mismatch:
-                    raise ValueError(message)
-                warnings.warn(f"Skipping loading of weights for layer {layer.name} due to mismatch in number of "
-                              f"weights ({len(weights)} vs {len(values)}).", stacklevel=4)
-                continue
-            for weight, value in zip(weights, values, strict=True):
-                if K.int_shape(weight) == np.shape(value):
-                    pairs.append((weight, value))
-                elif skip_mismatch:
-                    warnings.warn(
-                        f"Skipping loading of weights for layer {layer.name} due to mismatch in shape "
-                        f"({K.int_shape(weight)} vs {np.shape(value)}).",
-                        stacklevel=4,
-                    )
-                else:
-                    raise ValueError(
-                        f'Layer #{number} (named "{layer.name}"), weight {weight.name} has shape '
-                        f"{K.int_shape(weight)}, but the saved weight has shape {np.shape(value)}."
-                    )
-    K.batch_set_value(pairs)
-
-
-def _origin(f: Any) -> tuple[str, str | None]:
-    """The Keras version and backend that wrote a group of weights."""
-    return _text(f.attrs.get("keras_version")) or "1", _text(f.attrs.get("backend"))
-
-
-def _read_weights(group: Any) -> list[np.ndarray]:
-    return [np.asarray(group[name]) for name in load_attributes_from_hdf5_group(group, "weight_names")]
-
-
-def _write_array(group: Any, name: str, value: Any) -> None:
-    value = np.asarray(value)
-    dataset = group.create_dataset(name, value.shape, dtype=value.dtype)
-    dataset[...] = value
-
-
-def _distinct(names: list[str]) -> list[str]:
-    """The names, with repeated ones numbered."""
-    seen: set[str] = set()
-    result = []
-    for name in names:
-        unique, number = name, 1
-        while unique in seen:
-            unique, number = f"{name}_{number}", number + 1
-        seen.add(unique)
-        result.append(unique)
-    return result
-
-
-# Attributes
-
-
-def save_attributes_to_hdf5_group(group: Any, name: str, data: Sequence[bytes]) -> None:
-    """Write a list of names as an attribute, or as `name0`, `name1`, ... where it is too long for one."""
-    long = [x for x in data if len(x) > HDF5_OBJECT_HEADER_LIMIT]
-    if long:
-        raise RuntimeError(
-            f"The following attributes cannot be saved to HDF5 file because they are larger than "
-            f"{HDF5_OBJECT_HEADER_LIMIT} bytes: {', '.join(str(x) for x in long)}"
-        )
-    array = np.asarray(data)
-    parts = 1
-    chunks = [array]
-    while any(chunk.nbytes > HDF5_OBJECT_HEADER_LIMIT for chunk in chunks):
-        parts += 1
-        chunks = np.array_split(array, parts)
-    if parts == 1:
-        group.attrs[name] = array
-    else:
-        for i, chunk in enumerate(chunks):
-            group.attrs[f"{name}{i}"] = chunk
-
-
-def load_attributes_from_hdf5_group(group: Any, name: str) -> list[str]:
-    """A list of names that `save_attributes_to_hdf5_group` wrote."""
-    if name in group.attrs:
-        return [_text(x) or "" for x in group.attrs[name]]
-    names: list[str] = []
-    number = 0
-    while f"{name}{number}" in group.attrs:
-        names += [_text(x) or "" for x in group.attrs[f"{name}{number}"]]
-        number += 1
-    return names
-
-
-def _text(value: Any) -> str | None:
-    """An attribute as text; h5py gives text as bytes or str, depending on who wrote it."""
-    if value is None:
-        return None
-    return value.decode("utf8") if isinstance(value, bytes) else str(value)
-
-
-# Files
-
-
-@contextlib.contextmanager
-def _writing(filepath: Any, overwrite: bool) -> Iterator[Any]:
-    """A group to write to; None where the user does not want a file replaced. The file appears when complete."""
-    if not isinstance(filepath, (str, os.PathLike)):
-        yield filepath
-        return
-    import h5py
-
-    path = os.fspath(filepath)
-    if not overwrite and os.path.isfile(path):
-        from kgraph.utils.io_utils import ask_to_proceed_with_overwrite
-
-        if not ask_to_proceed_with_overwrite(path):
-            yield None
-            return
-    folder = os.path.dirname(os.path.abspath(path))
-    if not os.path.isdir(folder):
-        raise OSError(f"Cannot save to {path}: the folder {folder} does not exist.")
-    handle, temporary = tempfile.mkstemp(prefix=os.path.basename(path) + ".", suffix=".tmp", dir=folder)
-    os.close(handle)
-    try:
-        with h5py.File(temporary, "w") as file:
-            yield file
-        os.chmod(temporary, _mode(path))
-        os.replace(temporary, path)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            os.remove(temporary)
-        raise
-
-
-def _mode(path: str) -> int:
-    """The permissions of an existing file, else those of a new one."""
-    try:
-        return os.stat(path).st_mode & 0o777
-    except OSError:
-        mask = os.umask(0)
-        os.umask(mask)
-        return 0o666 & ~mask
-
-
-@contextlib.contextmanager
-def _reading(filepath: Any) -> Iterator[Any]:
-    """The checked content of a file, or of an open group."""
-    from kgraph.engine.h5_guard import check_group
-
-    if not isinstance(filepath, (str, os.PathLike)):
-        check_group(filepath, None)
-        yield filepath
-        return
-    import h5py
-
-    path = os.fspath(filepath)
-    if not os.path.isfile(path):
-        raise OSError(f"Unable to open file: there is no file {path}")
-    try:
-        file = h5py.File(path, "r")
-    except OSError as error:
-        raise OSError(f"Unable to open file {path}: it is no HDF5 file ({error})") from None
-    with file:
-        check_group(file, os.path.getsize(path))
-        yield file
-
-
-# Pickles
+# Pickling
 
 
 def pickle_model(model: Any) -> dict[str, Any]:
-    """The state of a model for `pickle` and `copy.deepcopy`: its file, as bytes."""
-    import h5py
-
+    """A model as plain data: `{"hdf5": the bytes of its file}`."""
     buffer = io.BytesIO()
-    with h5py.File(buffer, "w") as file:
-        save_model(model, file)
+    save_model(model, buffer)
     return {"hdf5": buffer.getvalue()}
 
 
 def unpickle_model(state: dict[str, Any]) -> Any:
-    """The model of a state that `pickle_model` made. As with any pickle, bytecode of Lambda layers is trusted."""
-    import h5py
-
-    with h5py.File(io.BytesIO(state["hdf5"]), "r") as file:
-        from kgraph.layers import deserialize
-
-        config = _parse_json(_text(file.attrs["model_config"]) or "", "model_config")
-        model = deserialize(config)
-        load_weights_from_hdf5_group(file["model_weights"], model.layers)
-        if "training_config" in file.attrs:
-            _restore_training(model, file, {}, False)
-    return model
+    """The model that `pickle_model` described. The user's classes must be known through `CustomObjectScope`."""
+    with warnings.catch_warnings():
+        # A model that was never compiled is no surprise here.
+        warnings.filterwarnings("ignore", message="No training configuration found")
+        return load_model(io.BytesIO(state["hdf5"]))

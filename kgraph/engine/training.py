@@ -1,7 +1,8 @@
 """`Model`: a network that can be compiled, trained, evaluated and asked for predictions.
 
-`compiling.py` makes the losses and metrics, `training_utils.py` checks what a user feeds, `training_arrays.py` loops over
-batches. Everything runs through `K.function`: one function trains, one tests, one predicts, each made when first used.
+`compiling.py` makes the losses and metrics, `training_utils.py` checks what a user feeds, `training_arrays.py` loops
+over batches. Everything runs through `K.function`: one function trains, one tests, one predicts, each made when it
+is first used.
 """
 
 from __future__ import annotations
@@ -365,7 +366,18 @@ class Model(Network):
             initial_epoch=initial_epoch,
             steps_per_epoch=steps_per_epoch,
             validation_steps=validation_steps,
+            validation_data=self._shown_to_callbacks(validation) if validation else None,
         )
+
+    def _shown_to_callbacks(self, validation: Data) -> list[Any]:
+        """What callbacks see as `validation_data`: inputs, targets, sample weights, learning phase."""
+        x, y, weights = validation
+        modes = self._feed_sample_weight_modes if y else []
+        weights = weights or [
+            training_utils.standardize_weights(target, sample_weight_mode=mode)
+            for target, mode in zip(y, modes, strict=True)
+        ]
+        return [*x, *y, *weights, *self._phase(0)]
 
     def _no_targets(self) -> Any:
         """What `y=None` means: no targets, for a model that needs none."""

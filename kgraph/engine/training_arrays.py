@@ -1,7 +1,7 @@
 """The loops over batches of arrays behind `fit`, `evaluate` and `predict`.
 
-`ins` is what the function `f` takes: arrays, sliced along their first axis, and at the end the learning phase as a float
-where it is fed.
+`ins` is what the function `f` takes: arrays, sliced along their first axis, and at the end the learning phase as a
+float where it is fed.
 """
 
 from __future__ import annotations
@@ -16,7 +16,15 @@ from kgraph import callbacks as cbks
 from kgraph.engine.training_utils import batch_shuffle, check_num_samples, make_batches
 from kgraph.utils.generic_utils import Progbar, slice_arrays, unpack_singleton
 
-__all__ = ["batch_shuffle", "check_num_samples", "fit_loop", "make_batches", "predict_loop", "slice_arrays", "test_loop"]
+__all__ = [
+    "batch_shuffle",
+    "check_num_samples",
+    "fit_loop",
+    "make_batches",
+    "predict_loop",
+    "slice_arrays",
+    "test_loop",
+]
 
 Feed = Callable[[list[Any]], list[Any]]
 
@@ -37,8 +45,12 @@ def fit_loop(
     initial_epoch: int = 0,
     steps_per_epoch: int | None = None,
     validation_steps: int | None = None,
+    validation_data: list[Any] | None = None,
 ) -> Any:
-    """Train for some epochs; see `Model.fit`. Returns the `History`."""
+    """Train for some epochs; see `Model.fit`. Returns the `History`.
+
+    `validation_data` is what callbacks see of it; `val_ins` if not given.
+    """
     do_validation = bool(val_f is not None and val_ins is not None)
     if do_validation and verbose and _samples(ins) is not None and _samples(val_ins) is not None:
         print(f"Train on {_samples(ins)} samples, validate on {_samples(val_ins)} samples")
@@ -53,7 +65,7 @@ def fit_loop(
     samples = check_num_samples(ins, batch_size=batch_size, steps=steps_per_epoch, steps_name="steps_per_epoch")
 
     model.history = cbks.History()
-    watchers = [cbks.BaseLogger(stateful_metrics=model.stateful_metric_names)]
+    watchers: list[Any] = [cbks.BaseLogger(stateful_metrics=model.stateful_metric_names)]
     if verbose:
         count = "steps" if steps_per_epoch is not None else "samples"
         watchers.append(cbks.ProgbarLogger(count, stateful_metrics=model.stateful_metric_names))
@@ -75,7 +87,7 @@ def fit_loop(
     calls.on_train_begin()
     watched.stop_training = False
     for watcher in calls:
-        watcher.validation_data = val_ins
+        watcher.validation_data = val_ins if validation_data is None else validation_data
     labels = list(out_labels or [])
     order = np.arange(samples) if samples is not None else None
 

@@ -1,7 +1,7 @@
 """What a user feeds, checked and brought into one form: lists of arrays, one per input or output.
 
-`training.py` calls these before anything runs, so that bad input gets its error first. `weighted_masked_objective` makes
-the mean of a loss or metric over a batch.
+`training.py` calls these before anything runs, so that bad input gets its error first. `weighted_masked_objective`
+makes the mean of a loss or metric over a batch.
 """
 
 from __future__ import annotations

@@ -135,7 +135,7 @@ def deserialize(config: dict[str, Any], custom_objects: dict[str, Any] | None = 
     from kgraph import models
 
     known = {
-        **globals(),
+        **{name: found for name, found in globals().items() if isinstance(found, type) and issubclass(found, Layer)},
         "Model": models.Model,
         "Functional": models.Model,  # what later versions call it
         "Sequential": models.Sequential,

@@ -273,7 +273,7 @@ class Reshape(Layer):
         super().__init__(**kwargs)
         self.target_shape = tuple(target_shape)
 
-    def _resolved(self, sizes: Sequence[int]) -> Shape:
+    def _resolved(self, sizes: Sequence[Any]) -> Shape:
         target = list(self.target_shape)
         message = "total size of new array must be unchanged"
         unknown = [i for i, size in enumerate(target) if size < 0]

@@ -1,7 +1,7 @@
 """`Lambda`: a function as a layer, and how it is kept in configs.
 
-`kgraph.layers.core` offers it to users. A config holds the function's bytecode; a file's bytecode is never run
-(`engine/saving.py` refuses it), a config of this process is.
+`kgraph.layers.core` offers it to users. A config holds the function's bytecode, but bytecode is never run:
+`stored_function.py` finds the function again.
 """
 
 from __future__ import annotations
@@ -9,10 +9,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
+
 from kgraph import backend as K
 from kgraph.engine.base_layer import Layer
 from kgraph.legacy import interfaces
-from kgraph.utils.generic_utils import func_dump, func_load, has_arg, unpack_singleton
+from kgraph.utils.generic_utils import func_dump, func_load, has_arg
 
 
 class Lambda(Layer):
@@ -53,7 +55,7 @@ class Lambda(Layer):
             several = isinstance(input_shape, list)
             inputs = [K.placeholder(shape=shape) for shape in (input_shape if several else [input_shape])]
             result = self.call(inputs if several else inputs[0])
-            return unpack_singleton([K.int_shape(x) for x in result]) if isinstance(result, list) else K.int_shape(result)
+            return [K.int_shape(x) for x in result] if isinstance(result, list) else K.int_shape(result)
         if isinstance(self._output_shape, tuple):
             batch = input_shape[0][0] if isinstance(input_shape, list) else input_shape[0]
             return (batch, *self._output_shape)
@@ -87,12 +89,22 @@ class Lambda(Layer):
 
     @classmethod
     def from_config(cls, config: dict[str, Any], custom_objects: dict[str, Any] | None = None) -> Lambda:
+        """The layer of a config. Raises ValueError, naming the layer, where its function is not known here."""
         config = dict(config)
-        function = _loaded(config["function"], config.pop("function_type", "lambda"), custom_objects or {})
+        name, known = str(config.get("name")), {**get_custom_objects(), **(custom_objects or {})}
+        function = _loaded(config["function"], config.pop("function_type", "lambda"), name, known)
+        if function is None:
+            raise ValueError(
+                f"Layer '{name}' is a Lambda whose function is stored as bytecode. Bytecode is not run: it could do "
+                "anything, and it fits only the version of Python that wrote it. Pass the function under the layer's name: "
+                f"custom_objects={{'{name}': function}}."
+            )
+        kind = config.pop("output_shape_type", "raw")
         output_shape = config.get("output_shape")
-        if config.pop("output_shape_type", "raw") != "raw":
-            output_shape = _loaded(output_shape, "lambda", custom_objects or {})
-        return cls(**{**config, "function": function, "output_shape": output_shape})
+        if kind != "raw":  # where it is not known, the function's result tells it
+            output_shape = _loaded(output_shape, kind, f"{name}_output_shape", known)
+        arguments = {key: _array(value) for key, value in (config.get("arguments") or {}).items()}
+        return cls(**{**config, "function": function, "output_shape": output_shape, "arguments": arguments})
 
 
 def _kind(function: Any) -> str:
@@ -100,19 +112,21 @@ def _kind(function: Any) -> str:
 
 
 def _dumped(function: Any) -> Any:
-    return func_dump(function) if hasattr(function, "__code__") else function.__name__
+    return stored_function.dump(function) if hasattr(function, "__code__") else function.__name__
 
 
-def _loaded(stored: Any, kind: str, custom_objects: dict[str, Any]) -> Any:
+def _loaded(stored: Any, kind: str, name: str, known: dict[str, Any]) -> Any:
     if callable(stored):
         return stored
-    if kind == "function" or isinstance(stored, str):
-        known = {**vars(K), **custom_objects}
-        if stored not in known:
-            raise ValueError(
-                f"Unknown function: {stored}. Pass it as `custom_objects={{'{stored}': {stored}}}`."
-            )
-        return known[stored]
-    import numpy as np
+    if kind != "function" and not isinstance(stored, str):
+        return stored_function.find(stored, name, known)
+    if not callable(known.get(stored)):
+        raise ValueError(f"Unknown function: {stored}. Pass it as `custom_objects={{'{stored}': {stored}}}`.")
+    return known[stored]
 
-    return func_load(stored, globs={"K": K, "np": np, **custom_objects})
+
+def _array(value: Any) -> Any:
+    """An argument of the function; configs hold arrays as `{"type": "ndarray", "value": list}`."""
+    if isinstance(value, dict) and value.get("type") == "ndarray":
+        return np.array(value["value"])
+    return value

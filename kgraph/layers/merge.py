@@ -72,7 +72,9 @@ class _Merge(Layer):
             )
         batch_sizes = {s[0] for s in input_shape if s is not None} - {None}
         if len(batch_sizes) > 1:
-            raise ValueError(f"Can not merge tensors with different batch sizes. Got tensors with shapes : {input_shape}")
+            raise ValueError(
+                f"Can not merge tensors with different batch sizes. Got tensors with shapes : {input_shape}"
+            )
         self.compute_output_shape(input_shape)
         self.built = True
 
@@ -83,7 +85,7 @@ class _Merge(Layer):
         return self._merge_function([_with_rank(x, rank) for x in inputs])
 
     def compute_output_shape(self, input_shape: Any) -> Any:
-        output = None if input_shape[0] is None else tuple(input_shape[0][1:])
+        output: Any = None if input_shape[0] is None else tuple(input_shape[0][1:])
         for shape in input_shape[1:]:
             output = self._compute_elemwise_op_output_shape(output, None if shape is None else tuple(shape[1:]))
         batch_sizes = {s[0] for s in input_shape if s is not None} - {None}

@@ -121,6 +121,8 @@ def _layer_arguments(kind: str, config: dict[str, Any], where: str, custom: Coll
         if len(config["axis"]) != 1:
             raise ValueError(f"The {where} normalises over several axes {config['axis']}; only one is possible.")
         (config["axis"],) = config["axis"]
+    if kind in ("GaussianNoise", "GaussianDropout"):
+        config.pop("seed", None)
     if kind == "Lambda":
         for key in ("module", "output_shape_module"):
             config.pop(key, None)

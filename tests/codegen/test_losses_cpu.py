@@ -1,4 +1,4 @@
-"""Cross entropies of the CPU target against the references: every label dtype, odd numbers of classes, rows that are not finite."""
+"""Cross entropies of the CPU target against the references: label dtypes, odd class counts, infinities and NaN."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ def node_of(op: str, labels: Array, logits: Array, symbolic: bool = False) -> No
     if symbolic:
         shape = (SymDim("B"), *shape[1:-1], SymDim("C"))
     label_shape = shape if op == SOFT else shape[:-1]
-    x = Value(TensorType(dtypes.of(logits.dtype), shape), "logits")
-    z = Value(TensorType(dtypes.of(labels.dtype), label_shape), "labels")
+    x = Value(TensorType(dtypes.of(logits.dtype), shape), name="logits")
+    z = Value(TensorType(dtypes.of(labels.dtype), label_shape), name="labels")
     return make_node(op, [z, x], TensorType(x.type.dtype, shape[:-1]))
 
 
@@ -102,7 +102,7 @@ def test_any_cut_into_tiles(op: str) -> None:
 def test_far_from_zero(op: str, classes: int) -> None:
     """Logits whose common part is large, in short and in long rows."""
     logits = np.round(data(SPARSE, (4, classes))[1]) + np.array([[1e4], [-1e4], [1e6], [1e-4]], np.float32)
-    labels = np.array([1, 0, 2, 1], np.int32)
+    labels: Array = np.array([1, 0, 2, 1], np.int32)
     wanted = reference(SPARSE, labels, logits)
     if op == SOFT:
         labels = np.eye(classes, dtype=np.float32)[labels]

@@ -1,13 +1,13 @@
-"""Random numbers of the CPU target against the references: bit for bit, normals within 4 ulp, at any cut into tiles."""
+"""Random numbers of the CPU target against the references: bit for bit, normals within 4 ulp, however tiles are cut."""
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import numpy as np
 import pytest
 
+from codegen.cpu.call import c_function
 from codegen.cpu.random import LOWERINGS
 from ir import dtypes
 from ir.dims import Dim, SymDim
@@ -15,8 +15,9 @@ from ir.dtypes import DType
 from ir.graph import Attrs, Node, Value
 from ir.ops import OPS
 from ir.ops.random import STATE
+from ir.philox import bits
 from ir.types import TensorType
-from tests.codegen.harness import Array, make_node, run_node
+from tests.codegen.harness import CACHE, Array, Context, bind, make_node, run_node, slot_value
 from tests.op_case import Case
 from tests.op_cases.random import CASES
 
@@ -27,7 +28,7 @@ KEYS = np.array([0xFEDCBA9876543210, 0x89ABCDEF00000003], np.uint64)
 
 
 def node_of(op: str, shape: tuple[Dim, ...], dtype: DType, seed: int = SEED) -> Node:
-    state = Value(STATE, "state")
+    state = Value(STATE, name="state")
     return make_node(op, [state], TensorType(dtype, shape), seed=seed, shape=shape, dtype=dtype)
 
 
@@ -58,7 +59,8 @@ def agree(op: str, found: Array, wanted: Array) -> None:
 def test_row(case: Case) -> None:
     wanted = OPS[case.op].reference(list(case.inputs), Attrs(case.attrs))[0]
     output = TensorType(dtypes.of(wanted.dtype), wanted.shape)
-    (found,) = run_node(LOWERINGS[case.op], make_node(case.op, [Value(STATE, "state")], output, **case.attrs), case.inputs)
+    node = make_node(case.op, [Value(STATE, name="state")], output, **case.attrs)
+    (found,) = run_node(LOWERINGS[case.op], node, case.inputs)
     if case.op in FILLS:
         agree(case.op, found, wanted)
     else:
@@ -109,18 +111,15 @@ def test_streams_differ() -> None:
 
 
 def test_blocks_beyond_32_bits() -> None:
-    """The high half of a block's index is counter word 1: checked on the kernel's last tile only, into a small array."""
-    from codegen.cpu.call import c_function
-    from codegen.cpu.random import _kernel
-    from ir.philox import bits
-    from tests.codegen.harness import CACHE
-
-    chunk = (1 << 34) // 1024  # the first chunk whose block index needs more than 32 bits
-    out = np.zeros(1024, np.float32)
-    scratch = np.zeros(8192, np.uint8)
-    address = out.ctypes.data - 4 * 1024 * chunk
-    row = np.array([KEYS.ctypes.data, address, SEED, 1024 * (chunk + 1), 1], np.int64)
-    c_function(CACHE.get(_kernel(UNIFORM, dtypes.f32)))(row.ctypes.data, chunk, chunk + 1, scratch.ctypes.data)
-    words = bits(int(KEYS[0]), int(KEYS[1]), SEED, 1024, start=1024 * chunk)
+    """The last tile alone of a tensor of 2**34 + 5 numbers, whose address is chosen so that its end is `out`."""
+    first, count = 1 << 34, 5
+    node = node_of(UNIFORM, (first + count,), dtypes.f32)
+    ctx = Context()
+    (launch,) = LOWERINGS[UNIFORM](node, ctx)
+    out, scratch = np.zeros(count, np.float32), np.zeros(bind(launch.scratch, {}), np.uint8)
+    addresses = {ctx.buffer(node.inputs[0]): KEYS.ctypes.data, ctx.buffer(node.output): out.ctypes.data - 4 * first}
+    row = np.array([slot_value(s, addresses, {}) for s in launch.slots], np.int64)
+    tiles = bind(launch.tiles, {})
+    c_function(CACHE.get(launch.kernel))(row.ctypes.data, tiles - 1, tiles, scratch.ctypes.data)
+    words = bits(int(KEYS[0]), int(KEYS[1]), SEED, count, start=first)
     np.testing.assert_array_equal(out, (words >> 8) * np.float32(2.0**-24))
-    assert math.isclose(out.mean(), 0.5, abs_tol=0.1)

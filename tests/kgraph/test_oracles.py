@@ -1,4 +1,4 @@
-"""Models that real Keras 2.2.4 and tf_keras 2.19 built, predicted with and trained: the same files give the same here."""
+"""Models that real Keras 2.2.4 and tf_keras 2.19 built, predicted with and trained: their files give the same here."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from kgraph.utils.conv_utils import convert_kernel
 
 ORACLES = Path(__file__).parent.parent / "data" / "oracles"
 CASES = sorted(f"{path.parent.name}/{path.stem}" for path in ORACLES.glob("*/*.h5"))
-# Weights where these packages mean something else than Keras 2.2.4 on TensorFlow; predictions after training then differ.
+# Weights where these packages mean something else than Keras 2.2.4 on TensorFlow; later predictions then differ too.
 OTHER_MEANING = {
     # tf_keras: the moving variance estimates the batch's variance, not the population's. A bias in front of a
     # BatchNormalization has no gradient but rounding errors, which Adam makes large.
