@@ -1,11 +1,14 @@
-"""One library in its own process: prepares a workload and times steps on request.
+"""A library's process: loads it, prepares a workload and times steps on request.
 
-Started by `__main__.py` as `python -m benchmarks.worker LIBRARY THREADS`; commands come as lines of JSON on standard
-input, answers go to standard output.
+Questions come as lines of JSON on standard input, answers go to standard output (`process.py`). An adapter is a module
+with `load(threads)`, which imports the library and returns its version, and `prepare(name)`, which returns a function
+that does one step of the workload of that name and returns a number or an array.
 """
 
 from __future__ import annotations
 
+import gc
+import importlib
 import json
 import os
 import sys
@@ -13,108 +16,80 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-import numpy as np
+Step = Callable[[], Any]
 
-# name -> (input shape, classes, batch size)
-WORKLOADS: dict[str, tuple[tuple[int, ...], int, int]] = {
-    "mnist_mlp": ((784,), 10, 32),
-    "cifar_mlp": ((3072,), 10, 1000),
-    "mnist_cnn": ((28, 28, 1), 10, 64),
-}
-
-Step = Callable[[], object]
+_WARM_UP = 0.3  # seconds of steps before the first that count
 
 
-def data(name: str) -> tuple[np.ndarray, np.ndarray]:
-    """A batch of made-up images and one-hot labels, the same for every library."""
-    shape, classes, batch = WORKLOADS[name]
-    rng = np.random.default_rng(0)
-    x = rng.random((batch, *shape), dtype=np.float32)
-    return x, np.eye(classes, dtype=np.float32)[rng.integers(0, classes, batch)]
+def main(adapter: str, count: str) -> None:
+    """Answers questions until standard input ends."""
+    answers = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)  # whatever a library prints goes to standard error
+    threads = int(count)
+    _use_cores(threads)
+    module = importlib.import_module(adapter)
+    start = time.perf_counter()
+    version = module.load(threads)
+    import_seconds = time.perf_counter() - start
+    step: Step | None = None
+    for line in sys.stdin:
+        question: dict[str, Any] = json.loads(line)
+        try:
+            if "prepare" in question:
+                step, answer = _prepare(module, question["prepare"])
+                answer |= {"version": version, "import_seconds": import_seconds}
+            else:
+                assert step is not None
+                answer = {"times": measure(step, question["seconds"], question["least"])}
+            answer["peak_bytes"] = peak_bytes()
+        except Exception as error:  # whatever a library raises is its result
+            answer = {"error": f"{type(error).__name__}: {str(error).strip()[:500]}"}
+        print(json.dumps(answer), file=answers, flush=True)
 
 
-def kgraph_step(name: str, threads: int) -> Step:
-    import kgraph
-    from benchmarks import models
-
-    x, y = data(name)
-    model = getattr(models, name)(kgraph)
-    return lambda: model.train_on_batch(x, y)
-
-
-def torch_step(name: str, threads: int, compiled: bool = False) -> Step:
-    import torch
-    from benchmarks import torch_models
-
-    torch.set_num_threads(threads)
-    x, y = data(name)
-    images = torch.from_numpy(x)
-    if images.ndim == 4:
-        images = images.permute(0, 3, 1, 2)  # channels-last memory
-    labels = torch.from_numpy(y.argmax(axis=1))
-    model, optimizer = getattr(torch_models, name)()
-    loss_of = torch.nn.functional.cross_entropy
-    run = torch.compile(model) if compiled else model
-
-    def step() -> object:
-        optimizer.zero_grad()
-        loss = loss_of(run(images), labels)
-        loss.backward()
-        optimizer.step()
-        return loss.item()
-
-    return step
+def _prepare(module: Any, name: str) -> tuple[Step, dict[str, Any]]:
+    start = time.perf_counter()
+    step: Step = module.prepare(name)
+    value = step()
+    first = time.perf_counter() - start
+    _check(value)
+    measure(step, _WARM_UP, 1)
+    return step, {"first_seconds": first}
 
 
-def tf_keras_step(name: str, threads: int) -> Step:
-    import tensorflow as tf
-    import tf_keras
-    from benchmarks import models
+def _check(value: Any) -> None:
+    import numpy as np
 
-    tf.config.threading.set_intra_op_parallelism_threads(threads)
-    tf.config.threading.set_inter_op_parallelism_threads(1)
-    x, y = data(name)
-    model = getattr(models, name)(tf_keras)
-    return lambda: model.train_on_batch(x, y)
+    if value is not None and not np.isfinite(value).all():
+        raise ValueError("the first step gave numbers that are not finite")
 
 
-LIBRARIES: dict[str, Callable[[str, int], Step]] = {
-    "kgraph": kgraph_step,
-    "torch": torch_step,
-    "torch.compile": lambda name, threads: torch_step(name, threads, compiled=True),
-    "tf_keras": tf_keras_step,
-}
-
-
-def measure(step: Step, seconds: float) -> list[float]:
-    """Seconds of each step, for at least `seconds` and three steps."""
+def measure(step: Step, seconds: float, least: int) -> list[float]:
+    """The time of each step, in seconds, for about `seconds` and at least `least` steps. One more step comes before,
+    because another process had the cores."""
+    step()
+    gc.collect()
     times: list[float] = []
     end = time.perf_counter() + seconds
-    while len(times) < 3 or time.perf_counter() < end:
+    while len(times) < least or time.perf_counter() < end:
         start = time.perf_counter()
         step()
         times.append(time.perf_counter() - start)
     return times
 
 
-def main() -> None:
-    library, threads = sys.argv[1], int(sys.argv[2])
-    answers = os.fdopen(os.dup(1), "w")
-    os.dup2(2, 1)  # whatever a library prints goes to stderr
-    step: Step | None = None
-    for line in sys.stdin:
-        command: dict[str, Any] = json.loads(line)
-        if "prepare" in command:
-            start = time.perf_counter()
-            step = LIBRARIES[library](command["prepare"], threads)
-            step()
-            answer: dict[str, Any] = {"first_step": time.perf_counter() - start}
-            measure(step, 0.3)
-        else:
-            assert step is not None
-            answer = {"times": measure(step, command["seconds"])}
-        print(json.dumps(answer), file=answers, flush=True)
+def peak_bytes() -> int:
+    """The most memory that this process ever had resident."""
+    try:
+        with open("/proc/self/status") as lines:  # getrusage also counts what the parent had when it forked
+            return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM"))
+    except OSError:
+        import resource
+
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
 
 
-if __name__ == "__main__":
-    main()
+def _use_cores(threads: int) -> None:
+    """Every library gets the same cores: the last ones, since the first serves most interrupts."""
+    if hasattr(os, "sched_setaffinity"):
+        os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[-threads:])

@@ -228,9 +228,9 @@ def optimise(module: binding.ModuleRef, machine: binding.TargetMachine) -> bindi
 
 
 _LIBRARY_FUNCTIONS = frozenset(
-    """exp exp2 exp10 expm1 log log2 log10 log1p pow sqrt cbrt sin cos tan asin acos atan atan2 sinh cosh tanh asinh
-    acosh atanh erf erfc tgamma lgamma fmod floor ceil trunc rint round roundeven nearbyint fma ldexp hypot copysign
-    fmin fmax""".split()
+    """exp exp2 exp10 expm1 log log2 log10 log1p pow sqrt cbrt sin cos sincos tan asin acos atan atan2 sinh cosh tanh
+    asinh acosh atanh erf erfc tgamma lgamma fmod floor ceil trunc rint round roundeven nearbyint fma ldexp hypot
+    copysign fmin fmax""".split()
 )
 _MEMORY_FUNCTIONS = frozenset({"memcpy", "memmove", "memset", "bzero"})
 _COMPILER_RUNTIME = re.compile(r"__(trunc|extend)[sdhtx]f[sdhtx]f2|__u?(div|mod|mul)[sdt]i[34]|__gnu_[fh]2[hf]_ieee")

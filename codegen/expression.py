@@ -31,10 +31,12 @@ class Literal:
     value: bool | int | float
 
     def slot(self) -> Slot:
-        """The value as a 64-bit slot; float16 is computed in float32."""
-        if self.dtype.is_float:
-            return F64(self.value) if self.dtype == dtypes.f64 else F32(self.value)
-        return int(self.value)
+        """The value as a 64-bit slot. Slots are signed, so the largest uint64 wrap."""
+        if self.dtype == dtypes.f64:
+            return F64(self.value)
+        if self.dtype.is_float:  # a float16 is computed in float32, yet the constant has half precision
+            return F32(float(self.dtype.numpy.type(self.value)))
+        return (int(self.value) + 2**63) % 2**64 - 2**63
 
     def load(self, index: int) -> str:
         """Text that reads the slot `index` of the row `a`."""

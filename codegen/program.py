@@ -32,7 +32,8 @@ class Executable:
         self.stages: dict[str, Graph] = {"source": graph}
         self.records: list[passes.PassRecord] = []
         start = time.perf_counter()
-        pipeline = (*passes.pipeline(phase), ("decompose", functools.partial(decompose, supports=self.target.supports)))
+        last = functools.partial(decompose, supports=self.target.supports)
+        pipeline: passes.Pipeline = (*passes.pipeline(phase), ("decompose", last))
         self.graph = passes.run_passes(graph, pipeline, self._observe, self.records)
         self.pass_seconds = time.perf_counter() - start
         self._lock = threading.Lock()

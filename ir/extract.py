@@ -119,8 +119,8 @@ def _retype(node: Node, inputs: tuple[Value, ...], env: dict[SymDim, Dim], widen
     if any(s in widened for s in _symbols_of(node.attrs.values())):
         # In an attribute such a symbol could mean either size.
         raise ExtractError(
-            f"{node.op.name}{where}: a size that is 1 in one input and broadcasts against another is needed as a number "
-            "here; give that input the size of the other"
+            f"{node.op.name}{where}: a size that is 1 in one input and broadcasts against another is needed as a "
+            "number here; give that input the size of the other"
         )
     try:
         return retype(node, inputs, env)

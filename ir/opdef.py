@@ -162,10 +162,9 @@ class Elementwise(Op):
 
     def reference(self, inputs: Arrays, attrs: Attrs) -> tuple[Array, ...]:
         wide = [a.astype(np.float32) if a.dtype == np.float16 else a for a in inputs]
-        with np.errstate(all="ignore"):
-            out = np.asarray(self.compute(*wide, attrs=attrs))
         dtype = self.result.numpy if self.result else inputs[-1].dtype
-        return (out.astype(dtype, copy=False),)
+        with np.errstate(all="ignore"):
+            return (np.asarray(self.compute(*wide, attrs=attrs)).astype(dtype, copy=False),)
 
 
 def infer(op: Op, inputs: Sequence[Value], attrs: Attrs) -> tuple[tuple[TensorType, ...], tuple[Constraint, ...]]:

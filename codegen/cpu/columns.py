@@ -1,8 +1,8 @@
 """Text of loops that reduce many rows to one, column by column: what `reduce.py` and `norm.py` share.
 
-Rows are taken four at a time, so that the totals, which live in memory, are read and written once for four rows. Narrow rows are taken in
-*groups* of consecutive rows, so that few columns still fill vectors; at the end the groups are folded. The order of every sum depends on
-sizes alone.
+Rows are taken four at a time, so that the totals, which live in memory, are read and written once for four rows.
+Narrow rows are taken in *groups* of consecutive rows, so that few columns still fill vectors; at the end the groups
+are folded. The order of every sum depends on sizes alone.
 """
 
 from __future__ import annotations
@@ -46,8 +46,8 @@ while i < groups:
 def row_pass(arrays: Sequence[str], totals: Sequence[tuple[str, str]], combine: str = SUM) -> str:
     """A loop over `groups` groups of `width` elements, `step` elements apart, and `rest` elements of an incomplete one.
 
-    `arrays` name pointers to the first row. `totals` are pairs of a pointer and a term over `{x}` for each array x (and over the column
-    `k`); the terms of all rows are combined into what the pointer holds.
+    `arrays` name pointers to the first row. `totals` are pairs of a pointer and a term over `{x}` for each array x
+    (and over the column `k`); the terms of all rows are combined into what the pointer holds.
     """
 
     def rows(n: int, width: str) -> str:

@@ -34,8 +34,8 @@ COLUMNS = 8
 FN, ARGS, TILES, KIND, WORK, A, B = range(7)
 
 BARRIER, INDEPENDENT, CHAINED, LOOP, BRANCH = range(5)
-"""Kinds of rows. BARRIER: everything before has finished; INDEPENDENT of the rows before it since the last BARRIER (that
-one included); CHAINED: tile i needs only tile i of the row before.
+"""Kinds of rows. BARRIER: everything before has finished; INDEPENDENT of the rows before it since the last BARRIER
+(that one included); CHAINED: tile i needs only tile i of the row before.
 """
 
 REGION_OF_POOL = 0

@@ -1,9 +1,9 @@
 """Batch normalisation on the CPU: statistics and sums in one pass over memory, then one pass that applies them.
 
-Statistics are taken over parts of the rows and combined in a second launch, part by part, by the formulas of Chan, Golub and LeVeque
-(1979), so that no digits are lost where the mean is large. A tensor is seen as [outer, channels, inner]; with the channels last, narrow rows
-are taken in groups (`columns.py`), otherwise a row is the `inner` elements of one channel. Before it come the ops of `ir/ops/norm.py`; their
-softmax is in `softmax.py`.
+Statistics are taken over parts of the rows and combined in a second launch, part by part, by the formulas of Chan,
+Golub and LeVeque (1979), so that no digits are lost where the mean is large. A tensor is seen as [outer, channels,
+inner]; with the channels last, narrow rows are taken in groups (`columns.py`), otherwise a row is the `inner` elements
+of one channel. Before it come the ops of `ir/ops/norm.py`; their softmax is in `softmax.py`.
 """
 
 from __future__ import annotations
@@ -16,7 +16,6 @@ from codegen.cpu.tiles import computed_in, count, named_slots, per, tiles
 from codegen.launch import F64, Buffer, Choose, Launch, LowerContext, Lowering, Read, Slot, Write
 from codegen.source import Kernel
 from ir import dims
-from ir.dims import Dim
 from ir.graph import Node, Value
 
 _PART = 65536  # elements of a part, at least
@@ -56,7 +55,8 @@ class _Layout:
         self.parts = dims.dim_max(1, most) if self.last else count(*x.shape[:axis])
 
     def partial(self, kernel: Kernel, reads: tuple[Read, ...], ctx: LowerContext) -> tuple[Launch, Buffer]:
-        """The launch that takes two float64 numbers for each part and channel, and their buffer [parts, 2, channels]."""
+        """The launch that takes two float64 numbers for each part and channel, and their buffer [parts, 2,
+        channels]."""
         parts = ctx.temp(count(self.parts, self.channels, 16), "partial sums")
         c = self.channels
         if self.last:
@@ -138,7 +138,8 @@ for k in range(c):
     store(p0, k, load(p0, k) + d * share)
     store(p1, k, load(p1, k) + (f64(load(q, k)) - shift * f64(load(s, k)) + d * d * weight))
 """
-"""Sums of x - m and of its square, where m is the mean of the rows seen before (of the first few: their own), which loses no digits."""
+"""Sums of x - m and of its square, where m is the mean of the rows seen before (of the first few: their own), which
+loses no digits."""
 
 _MOMENTS_ROWS = """
 def kernel(args, lo, hi, worker):
@@ -166,7 +167,7 @@ def kernel(args, lo, hi, worker):
 """
 
 
-@functools.lru_cache(maxsize=None)
+@functools.cache
 def _moments_kernel(short: str, value: str, last: bool) -> Kernel:
     if not last:
         slots = named_slots(f"{short}:x f64:parts items c inner per")
@@ -209,7 +210,7 @@ def kernel(args, lo, hi, worker):
 """
 
 
-@functools.lru_cache(maxsize=None)
+@functools.cache
 def _combine_moments_kernel(short: str, value: str) -> Kernel:
     slots = named_slots(f"f64:parts {short}:mean {short}:variance rows c n_parts")
     return Kernel(f"combine_moments_{short}", _COMBINE_MOMENTS.format(slots=slots, value=value, channels=_CHANNELS))
@@ -224,7 +225,8 @@ def _moments(x: Value, axis: int, mean: Value, variance: Value, ctx: LowerContex
 
 
 def lower_moments(node: Node, ctx: LowerContext) -> list[Launch]:
-    return _moments(node.inputs[0], node.attrs["axis"], *node.outputs, ctx)
+    mean, variance = node.outputs
+    return _moments(node.inputs[0], node.attrs["axis"], mean, variance, ctx)
 
 
 # Sums of dy and of dy * (x - mean).
@@ -272,7 +274,7 @@ def kernel(args, lo, hi, worker):
 """
 
 
-@functools.lru_cache(maxsize=None)
+@functools.cache
 def _sums_kernel(short: str, value: str, last: bool) -> Kernel:
     if not last:
         slots = named_slots(f"{short}:dy {short}:x {short}:mean f64:parts items c inner per")
@@ -303,35 +305,41 @@ def kernel(args, lo, hi, worker):
                 store(s, k, load(s, k) + load(p0, k))
                 store(q, k, load(q, k) + load(p1, k))
         for k in range(high):
-            store(dgamma, c0 + k, {value}(load(q, k) / sqrt(f64(load(variance, c0 + k)) + epsilon)))
+            product = load(q, k) / sqrt(f64(load(variance, c0 + k)) + epsilon)
+            store(dgamma, c0 + k, {value}(product))
             store(dbeta, c0 + k, {value}(load(s, k)))
+            store(exact, c0 + k, product)
+            store(exact, c + c0 + k, load(s, k))
 """
 
 
-@functools.lru_cache(maxsize=None)
+@functools.cache
 def _combine_sums_kernel(short: str, value: str) -> Kernel:
-    names = f"f64:parts {short}:variance f64=epsilon {short}:dgamma {short}:dbeta rows c n_parts"
+    names = f"f64:parts {short}:variance f64=epsilon {short}:dgamma {short}:dbeta f64:exact rows c n_parts"
     text = _COMBINE_SUMS.format(slots=named_slots(names), value=value, channels=_CHANNELS)
     return Kernel(f"combine_batch_norm_sums_{short}", text)
 
 
 def _sums(
     operands: tuple[Value, Value, Value, Value], node: Node, dgamma: Value, dbeta: Value, ctx: LowerContext
-) -> list[Launch]:
+) -> tuple[list[Launch], Buffer]:
+    """The launches, and a buffer with both results in float64: what is computed from them must not suffer from their
+    rounding."""
     dy, x, mean, variance = operands
     layout = _Layout(x, node.attrs["axis"])
+    exact = ctx.temp(count(2, layout.channels, 8), "sums")
     kernel = _sums_kernel(layout.short, layout.value, layout.last)
     reads = (Read(ctx.buffer(dy)), Read(ctx.buffer(x)), Read(ctx.buffer(mean)))
     first, parts = layout.partial(kernel, reads, ctx)
-    buffers = (
-        Read(parts), Read(ctx.buffer(variance)), F64(node.attrs["epsilon"]), Write(ctx.buffer(dgamma)), Write(ctx.buffer(dbeta)),
-    )  # fmt: skip
-    return [first, layout.combine(_combine_sums_kernel(layout.short, layout.value), buffers)]
+    results = (Write(ctx.buffer(dgamma)), Write(ctx.buffer(dbeta)), Write(exact))
+    buffers = (Read(parts), Read(ctx.buffer(variance)), F64(node.attrs["epsilon"]), *results)
+    return [first, layout.combine(_combine_sums_kernel(layout.short, layout.value), buffers)], exact
 
 
 def lower_batch_norm_sums(node: Node, ctx: LowerContext) -> list[Launch]:
     dy, x, mean, variance = node.inputs
-    return _sums((dy, x, mean, variance), node, *node.outputs, ctx)
+    dgamma, dbeta = node.outputs
+    return _sums((dy, x, mean, variance), node, dgamma, dbeta, ctx)[0]
 
 
 # Applying coefficients of channels to every element.
@@ -348,15 +356,15 @@ def kernel(args, lo, hi, worker):
 """
 
 
-@functools.lru_cache(maxsize=None)
+@functools.cache
 def _coefficients_kernel(short: str, value: str, grad: bool) -> Kernel:
     names = f"{short}:mean {short}:variance {short}:gamma f64=epsilon {value}:e c"
     if grad:
-        names += f" {short}:dgamma {short}:dbeta rows"
+        names += " f64:sums rows"
         rest = (
             "inverse = f64(1) / sqrt(f64(load(variance, k)) + epsilon)\n"
-            f"store(e, 2 * c + k, {value}(scale * inverse * f64(load(dgamma, k)) / f64(rows)))\n"
-            f"store(e, 3 * c + k, {value}(scale * f64(load(dbeta, k)) / f64(rows)))"
+            f"store(e, 2 * c + k, {value}(scale * inverse * load(sums, k) / f64(rows)))\n"
+            f"store(e, 3 * c + k, {value}(scale * load(sums, c + k) / f64(rows)))"
         )
     else:
         names += f" {short}:beta"
@@ -397,7 +405,7 @@ _RESULTS = {
 """Operands, number of coefficients of a channel, and an element of the result."""
 
 
-@functools.lru_cache(maxsize=None)
+@functools.cache
 def _apply_kernel(what: str, short: str, value: str, last: bool) -> Kernel:
     operands, n, result = _RESULTS[what]
     names = " ".join(f"{short}:{x}" for x in [*operands.split(), "y"]) + f" {value}:e rows c inner group per"
@@ -442,9 +450,8 @@ def _normalise(
 ) -> list[Launch]:
     layout = _Layout(x, node.attrs["axis"])
     e = ctx.temp(count(3, layout.channels, 8), "coefficients")
-    slots = (
-        *(Read(ctx.buffer(v)) for v in (mean, variance, gamma)), F64(node.attrs["epsilon"]), Write(e), layout.channels, Read(ctx.buffer(beta)),
-    )  # fmt: skip
+    vectors = (Read(ctx.buffer(v)) for v in (mean, variance, gamma))
+    slots = (*vectors, F64(node.attrs["epsilon"]), Write(e), layout.channels, Read(ctx.buffer(beta)))
     kernel = _coefficients_kernel(layout.short, layout.value, False)
     return [Launch(kernel, slots, 1, layout.channels), _apply("batch_norm", layout, (x,), y, e, ctx)]
 
@@ -463,17 +470,13 @@ def lower_batch_norm_train(node: Node, ctx: LowerContext) -> list[Launch]:
 def lower_batch_norm_grad(node: Node, ctx: LowerContext) -> list[Launch]:
     (dy, x, gamma, mean, variance), (dx, dgamma, dbeta) = node.inputs, node.outputs
     layout = _Layout(x, node.attrs["axis"])
+    sums, exact = _sums((dy, x, mean, variance), node, dgamma, dbeta, ctx)
     e = ctx.temp(count(4, layout.channels, 8), "coefficients")
-    slots = (
-        *(Read(ctx.buffer(v)) for v in (mean, variance, gamma)), F64(node.attrs["epsilon"]), Write(e), layout.channels,
-        Read(ctx.buffer(dgamma)), Read(ctx.buffer(dbeta)), layout.rows,
-    )  # fmt: skip
+    vectors = (Read(ctx.buffer(v)) for v in (mean, variance, gamma))
+    slots = (*vectors, F64(node.attrs["epsilon"]), Write(e), layout.channels, Read(exact), layout.rows)
     kernel = _coefficients_kernel(layout.short, layout.value, True)
-    return [
-        *_sums((dy, x, mean, variance), node, dgamma, dbeta, ctx),
-        Launch(kernel, slots, 1, count(4, layout.channels)),
-        _apply("batch_norm_grad", layout, (dy, x), dx, e, ctx),
-    ]
+    coefficients = Launch(kernel, slots, 1, count(4, layout.channels))
+    return [*sums, coefficients, _apply("batch_norm_grad", layout, (dy, x), dx, e, ctx)]
 
 
 LOWERINGS: dict[str, Lowering] = {

@@ -1,8 +1,10 @@
-"""Pooling on the CPU: the loop over channels is the inner one and vectorises; images with channels first count as images of one channel.
+"""Pooling on the CPU: the loop over channels is the inner one and vectorises; images with channels first count as
+images of one channel.
 
-Before it come the ops of `ir/ops/pool.py`. A window that reaches over the border is handled without tests: a position outside is replaced by
-the nearest one inside, which the window holds anyway and which comes at the same place in the order of first maxima. Averages count
-what is inside. Small windows are unrolled in the text; large ones are loops over the window that keep their state in memory.
+Before it come the ops of `ir/ops/pool.py`. A window that reaches over the border is handled without tests: a position
+outside is replaced by the nearest one inside, which the window holds anyway and which comes at the same place in the
+order of first maxima. Averages count what is inside. Small windows are unrolled in the text; large ones are loops over
+the window that keep their state in memory.
 """
 
 from __future__ import annotations
@@ -28,8 +30,8 @@ _VALUE = {"f16": "f32", "f32": "f32", "f64": "f64"}
 
 @dataclass(frozen=True)
 class _Form:
-    """What the text of a kernel depends on besides the op: the dtype, the rows and columns of the window that are unrolled (1, 1 for a loop),
-    whether these are the whole window, and whether there is but one channel."""
+    """What the text of a kernel depends on besides the op: the dtype, the rows and columns of the window that are
+    unrolled (1, 1 for a loop), whether these are the whole window, and whether there is but one channel."""
 
     short: str
     block: tuple[int, int]
@@ -54,8 +56,8 @@ class _Form:
         return [f"{i}_{j}" for i, j in self.positions]
 
     def window(self, sources: Sequence[str], lines: Sequence[str], channels: str = "") -> str:
-        """Text that runs `lines` for every channel `k` and every block of the window at (`top`, `left`) of image `n`; `x0_1` points to
-        the position (0, 1) of the block of x."""
+        """Text that runs `lines` for every channel `k` and every block of the window at (`top`, `left`) of image `n`;
+        `x0_1` points to the position (0, 1) of the block of x."""
         i0, j0 = ("", "") if self.whole else ("i0 + ", "j0 + ")
         rows, columns = (range(n) for n in self.block)
         text = [f"r{i} = (n * h + min(max(top + {i0}{i}, 0), h - 1)) * w" for i in rows]
@@ -141,7 +143,7 @@ p = offset(x, ((n * h + max(top, 0)) * w + max(left, 0)) * c)
 """
 
 
-@functools.lru_cache(maxsize=None)
+@functools.cache
 def _max_kernel(form: _Form) -> Kernel:
     parts = [f"load(x{name}, k)" for name in form.names]
     if not form.whole:
@@ -162,8 +164,8 @@ def lower_max_pool2d(node: Node, ctx: LowerContext) -> list[Launch]:
 
 
 def _first_hits(form: _Form) -> list[str]:
-    """Lines that set `hit<i>_<j>` at the first position where the window holds what y does. Where the block is not the whole window,
-    `found` remembers the channels that are done."""
+    """Lines that set `hit<i>_<j>` at the first position where the window holds what y does. Where the block is not the
+    whole window, `found` remembers the channels that are done."""
     lines = ["best = load(y, at + k)", "done = False" if form.whole else "done = load(found, k)"]
     for name in form.names:
         lines.append(f"hit{name} = (load(x{name}, k) == best) & (not done)")
@@ -178,7 +180,7 @@ _FORGET = """\
 """
 
 
-@functools.lru_cache(maxsize=None)
+@functools.cache
 def _pick_kernel(form: _Form) -> Kernel:
     lines = [*_first_hits(form), f"picked = {form.zero}" if form.whole else "picked = load(to, at + k)"]
     lines += [f"picked = where(hit{name}, load(g{name}, k), picked)" for name in form.names]
@@ -195,8 +197,8 @@ def _pick_kernel(form: _Form) -> Kernel:
 def lower_max_pool2d_grad_grad(node: Node, ctx: LowerContext) -> list[Launch]:
     images = _Images.of(node, node.inputs[0].shape)
     kernel = _pick_kernel(images.form(node.output.type.dtype.short))
-    buffers = (*(Read(ctx.buffer(v)) for v in node.inputs), Write(ctx.buffer(node.output)))
-    return [images.over_rows(kernel, buffers, scratch=images.c)]
+    reads = tuple(Read(ctx.buffer(v)) for v in node.inputs)
+    return [images.over_rows(kernel, (*reads, Write(ctx.buffer(node.output))), scratch=images.c)]
 
 
 _MAX_GRAD = """
@@ -233,7 +235,7 @@ def kernel(args, lo, hi, worker):
 """
 
 
-@functools.lru_cache(maxsize=None)
+@functools.cache
 def _max_grad_kernel(form: _Form, out: str, add: bool) -> Kernel:
     """Tiles are bands of windows where these do not overlap, otherwise blocks of channels of an image."""
     channels = form.channels if form.flat else "for k in range(k0, k1):"
@@ -334,7 +336,7 @@ def kernel(args, lo, hi, worker):
 """
 
 
-@functools.lru_cache(maxsize=None)
+@functools.cache
 def _average_kernel(form: _Form) -> Kernel:
     """The block stands for windows that lie inside the image, or hold one position of it."""
     taps = [f"p{i}_{j} = offset(first, ((i0 + {i}) * w + j0 + {j}) * c)" for i, j in form.positions]
@@ -394,7 +396,7 @@ def kernel(args, lo, hi, worker):
 """
 
 
-@functools.lru_cache(maxsize=None)
+@functools.cache
 def _average_grad_kernel(short: str, channels: str) -> Kernel:
     slots = named_slots(f"{short}:dy {short}:dx {_SIZES} rows per")
     return Kernel(f"avg_pool2d_grad_{short}", _AVERAGE_GRAD.format(slots=slots, value=_VALUE[short], channels=channels))

@@ -1,9 +1,10 @@
 """Reductions on the CPU. Before it come the ops of `ir/ops/reduce.py`.
 
-Neighbouring axes that are all kept or all reduced are one axis. What remains is reduced one axis at a time, from the last: each step sees a
-tensor as [outer, n, inner] and gives [outer, inner]. Where inner is 1, a row is summed with several vector accumulators; otherwise rows are
-combined column by column (`columns.py`). A long axis is split into parts, which make tiles, and a second launch of the same kernel combines
-them. Sums of float32 are taken over blocks and these in float64, so that they are good to about 1e-7 at any length.
+Neighbouring axes that are all kept or all reduced are one axis. What remains is reduced one axis at a time, from the
+last: each step sees a tensor as [outer, n, inner] and gives [outer, inner]. Where inner is 1, a row is summed with
+several vector accumulators; otherwise rows are combined column by column (`columns.py`). A long axis is split into
+parts, which make tiles, and a second launch of the same kernel combines them. Sums of float32 are taken over blocks
+and these in float64, so that they are good to about 1e-7 at any length.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ import numpy as np
 
 from codegen.cpu.columns import fold, group_of, placed, row_pass
 from codegen.cpu.tiles import computed_in, count, items_per_tile, literal, named_slots, per, tiles
-from codegen.launch import Buffer, Choose, Launch, LowerContext, Lowering, Read, Size, Slot, Write
+from codegen.launch import Buffer, Choose, Launch, LowerContext, Lowering, Read, Slot, Write
 from codegen.schedule import copy_launch
 from codegen.source import Kernel
 from ir import dims, dtypes
@@ -118,7 +119,8 @@ def kernel(args, lo, hi, worker):
 
 @dataclass(frozen=True)
 class _Form:
-    """What the text of a kernel depends on: the operation, the dtypes that it reads and writes, and whether it divides in the end."""
+    """What the text of a kernel depends on: the operation, the dtypes that it reads and writes, and whether it divides
+    in the end."""
 
     monoid: _Monoid
     source: str
@@ -144,14 +146,15 @@ class _Form:
             return "pass"
         if dtypes.of(self.source).is_float:
             return "total = total / f64(divisor)"
-        wrapped = f"cast_{self.value}(total)"
-        return f"total = sign({wrapped}) * floordiv(absolute({wrapped}), cast_{self.value}(divisor))"
+        wide = "u64" if dtypes.of(self.source).kind == "u" else "i64"
+        exact = f"{wide}({self.value}(total))"  # the sum wraps, the quotient truncates
+        return f"total = sign({exact}) * floordiv(absolute({exact}), {wide}(divisor))"
 
     def slots(self, names: str) -> str:
         return named_slots(f"{self.source}:x {self.target}:y {self.value}=neutral n parts items per divisor {names}")
 
 
-@functools.lru_cache(maxsize=None)
+@functools.cache
 def _rows_kernel(form: _Form) -> Kernel:
     text = _ROWS.format(
         slots=form.slots(""),
@@ -165,7 +168,7 @@ def _rows_kernel(form: _Form) -> Kernel:
     return Kernel(f"reduce_{form.monoid.name}_rows_{form.source}", text, fastmath=True)
 
 
-@functools.lru_cache(maxsize=None)
+@functools.cache
 def _columns_kernel(form: _Form) -> Kernel:
     text = _COLUMNS_TEXT.format(
         slots=form.slots("inner group scratch"),
@@ -227,7 +230,8 @@ def _launch(form: _Form, neutral: Slot, x: Buffer, y: Buffer, sizes: _Sizes, par
     outer, n, inner = sizes
     shape = (outer, parts, n, inner)
     slots: tuple[Slot, ...] = (
-        Read(x), Write(y), neutral, n, parts, Choose(_items, (outer, parts, inner)), Choose(_per, (parts, n, inner)), divisor,
+        Read(x), Write(y), neutral, n, parts, Choose(_items, (outer, parts, inner)), Choose(_per, (parts, n, inner)),
+        divisor,
     )  # fmt: skip
     work = count(outer, n, inner)
     if inner == 1:
@@ -289,8 +293,8 @@ def _lower(monoid: _Monoid, mean: bool = False) -> Lowering:
 
 
 def lower_sum_to(node: Node, ctx: LowerContext) -> list[Launch]:
-    """Sums over leading axes that the result lacks and over those where it has size 1. Dims that differ in any other way are equal when sizes
-    are bound: a graph is specialised again where one of them turns out to be 1."""
+    """Sums over leading axes that the result lacks and over those where it has size 1. Dims that differ in any other
+    way are equal when sizes are bound: a graph is specialised again where one of them turns out to be 1."""
     shape, target = node.inputs[0].shape, node.attrs["shape"]
     lead = len(shape) - len(target)
     axes = [*range(lead), *(lead + i for i, d in enumerate(target) if d == 1)]
@@ -337,7 +341,7 @@ def kernel(args, lo, hi, worker):
 """
 
 
-@functools.lru_cache(maxsize=None)
+@functools.cache
 def _position_kernel(monoid: _Monoid, dtype: DType, rows: bool) -> Kernel:
     """The first extreme, or the first NaN if there is one."""
     value = computed_in(dtype)

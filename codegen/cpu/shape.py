@@ -1,8 +1,8 @@
 """Rearranging, joining, cutting and indexing tensors on the CPU, and vectors made from sizes.
 
-Before it come the ops of `ir/ops/shape.py`; most are strided copies (`strided.py`). `broadcast_to` is elementwise (`elementwise.py`), reshapes
-cost nothing (`schedule.py`). Kernels that only move elements know them by their size. An index out of range, which is an error in the
-reference, reads zeros and writes nothing.
+Before it come the ops of `ir/ops/shape.py`; most are strided copies (`strided.py`). `broadcast_to` is elementwise
+(`elementwise.py`), reshapes cost nothing (`schedule.py`). Kernels that only move elements know them by their size. An
+index out of range, which is an error in the reference, reads zeros and writes nothing.
 """
 
 from __future__ import annotations
@@ -86,9 +86,7 @@ def lower_concatenate(node: Node, ctx: LowerContext) -> list[Launch]:
         axes = [Axis(*a) for a in zip(v.shape, dense(v.shape), strides, strict=True)]
         order = Order.INDEPENDENT if launches else Order.BARRIER
         target = count(start, strides[axis])
-        launches.append(
-            copy(ctx.buffer(v), ctx.buffer(out), axes, out.type.dtype.itemsize, target=target, order=order)
-        )
+        launches.append(copy(ctx.buffer(v), ctx.buffer(out), axes, out.type.dtype.itemsize, target=target, order=order))
         start = start + v.shape[axis]
     return launches
 
@@ -111,7 +109,7 @@ def kernel(args, lo, hi, worker):
 """
 
 
-@functools.lru_cache(maxsize=None)
+@functools.cache
 def _gather_kernel(itemsize: int, index: str) -> Kernel:
     u = f"u{8 * itemsize}"
     slots = named_slots(f"{u}:x {index}:indices {u}:y n m inner items per")
@@ -148,7 +146,7 @@ def kernel(args, lo, hi, worker):
 """
 
 
-@functools.lru_cache(maxsize=None)
+@functools.cache
 def _scatter_add_kernel(source: DType, target: str, index: str) -> Kernel:
     """Tiles are ranges of the result along the axis; each goes through all indices in order."""
     slots = named_slots(f"{source.short}:x {index}:indices {target}:y n m inner parts")
@@ -195,7 +193,7 @@ def kernel(args, lo, hi, worker):
 """
 
 
-@functools.lru_cache(maxsize=None)
+@functools.cache
 def _one_hot_kernel(itemsize: int, index: str) -> Kernel:
     u = f"u{8 * itemsize}"
     slots = named_slots(f"{index}:indices {u}:y {u}=one depth items per")
@@ -222,7 +220,7 @@ def kernel(args, lo, hi, worker):
 """
 
 
-@functools.lru_cache(maxsize=None)
+@functools.cache
 def _iota_kernel(dtype: DType) -> Kernel:
     slots = named_slots(f"{dtype.short}:y n per")
     return Kernel(f"iota_{dtype.short}", _IOTA.format(slots=slots, cast=computed_in(dtype)))
@@ -242,7 +240,7 @@ def kernel(args, lo, hi, worker):
 """
 
 
-@functools.lru_cache(maxsize=None)
+@functools.cache
 def _sizes_kernel(dtype: DType) -> Kernel:
     slots = named_slots(f"{dtype.short}:y")
     return Kernel(f"sizes_{dtype.short}", _SIZES.format(slots=slots, cast=computed_in(dtype)))

@@ -1,7 +1,8 @@
-"""Softmax and its logarithm on the CPU, along any axis. Before it come the ops of `ir/ops/norm.py`; `losses.py` shares the text of a row.
+"""Softmax and its logarithm on the CPU, along any axis. Before it come the ops of `ir/ops/norm.py`; `losses.py` shares
+the text of a row.
 
-A tensor is seen as [outer, n, inner]. Along the last axis an item is a row, which is read three times (its maximum, the sum of exponentials,
-the result); along another axis an item is a block of columns.
+A tensor is seen as [outer, n, inner]. Along the last axis an item is a row, which is read three times (its maximum,
+the sum of exponentials, the result); along another axis an item is a block of columns.
 """
 
 from __future__ import annotations
@@ -28,7 +29,8 @@ for b in range(0, n, 4096):
         {keep}s += e
     total += f64(s)
 """
-"""The maximum `top` of the row `p` of `n` elements and the sum `total` of exp(p - top); `keep` may store the exponential `e`."""
+"""The maximum `top` of the row `p` of `n` elements and the sum `total` of exp(p - top); `keep` may store the
+exponential `e`."""
 
 _ROWS = """
 def kernel(args, lo, hi, worker):
@@ -73,7 +75,7 @@ def kernel(args, lo, hi, worker):
 """
 
 
-@functools.lru_cache(maxsize=None)
+@functools.cache
 def _rows_kernel(short: str, value: str, log: bool) -> Kernel:
     # Exponentials are kept in the result, unless that would round them to half precision.
     kept = not log and short == value
@@ -84,12 +86,15 @@ def _rows_kernel(short: str, value: str, log: bool) -> Kernel:
         result = "load(q, i) * share" if kept else "exp(load(p, i) - top) * share"
     total = ROW_TOTAL.format(value=value, keep="store(q, i, e)\n        " if kept else "")
     text = _ROWS.format(
-        slots=named_slots(f"{short}:x {short}:y {value}=lowest rows n per"), total=placed(total, 8), last=last, result=result
+        slots=named_slots(f"{short}:x {short}:y {value}=lowest rows n per"),
+        total=placed(total, 8),
+        last=last,
+        result=result,
     )
     return Kernel(f"{'log_' * log}softmax_{short}", text, fastmath=True)
 
 
-@functools.lru_cache(maxsize=None)
+@functools.cache
 def _columns_kernel(short: str, value: str, log: bool) -> Kernel:
     if log:
         share, result = "log(load(total, k))", "(load(p, k) - load(top, k)) - load(total, k)"
@@ -114,21 +119,15 @@ def _lower(node: Node, ctx: LowerContext, log: bool) -> list[Launch]:
     short, value = x.type.dtype.short, computed_in(x.type.dtype)
     outer, n, inner = count(*x.shape[:axis]), x.shape[axis], count(*x.shape[axis + 1 :])
     buffers = (Read(ctx.buffer(x)), Write(ctx.buffer(node.output)), literal(float("-inf"), value))
+    # A row is read again after its exponentials took its place, but then these are what is read.
     inplace = ((ctx.buffer(node.output), ctx.buffer(x)),)
     work = count(12, x.type.size)
     if inner == 1:
         kernel = _rows_kernel(short, value, log)
-        slots = (*buffers, outer, n, per(n))
-        # A row kept in place of x would be read again by the loop over its exponentials only at the same element.
-        return [Launch(kernel, slots, tiles(outer, n), work, inplace=inplace)]
-    items = Choose(_column_items, (outer, inner))
-    slots = (*buffers, items, n, inner, 1)
-    return [
-        Launch(
-            _columns_kernel(short, value, log), slots, Choose(_column_tiles, (outer, n, inner)), work,
-            scratch=_COLUMNS * 16, inplace=inplace,
-        )
-    ]  # fmt: skip
+        return [Launch(kernel, (*buffers, outer, n, per(n)), tiles(outer, n), work, inplace=inplace)]
+    kernel = _columns_kernel(short, value, log)
+    slots = (*buffers, Choose(_column_items, (outer, inner)), n, inner, 1)
+    return [Launch(kernel, slots, Choose(_column_tiles, (outer, n, inner)), work, _COLUMNS * 16, inplace)]
 
 
 def lower_softmax(node: Node, ctx: LowerContext) -> list[Launch]:

@@ -1,8 +1,9 @@
 """Copies between strided views of two buffers: what transposing, slicing, padding and joining come down to.
 
-Before it comes `shape.py`, which describes an op by the strides of its operand and of its result. A copy knows elements only by their size,
-so there is one kernel for each size, whatever the rank: the two inner axes are loops, the others are digits of the item's number. Where the
-inner axis of the result is not that of the source, square blocks are transposed in registers (`microkernel.py`).
+Before it comes `shape.py`, which describes an op by the strides of its operand and of its result. A copy knows
+elements only by their size, so there is one kernel for each size, whatever the rank: the two inner axes are loops, the
+others are digits of the item's number. Where the inner axis of the result is not that of the source, square blocks are
+transposed in registers (`microkernel.py`).
 """
 
 from __future__ import annotations
@@ -21,7 +22,8 @@ from ir.dims import Dim
 
 @dataclass(frozen=True)
 class Axis:
-    """One axis of a copy: its size, and the strides, in elements, of source and target (0 repeats, negative runs backwards)."""
+    """One axis of a copy: its size, and the strides, in elements, of source and target (0 repeats, negative runs
+    backwards)."""
 
     size: Dim
     source: Dim
@@ -107,7 +109,7 @@ def _unsigned(itemsize: int) -> str:
     return f"u{8 * itemsize}"
 
 
-@functools.lru_cache(maxsize=None)
+@functools.cache
 def _copy_kernel(itemsize: int) -> Kernel:
     u = _unsigned(itemsize)
     slots = named_slots(f"{u}:x {u}:y {_COPY_NAMES}")
@@ -115,7 +117,7 @@ def _copy_kernel(itemsize: int) -> Kernel:
     return Kernel(f"copy_{8 * itemsize}", _COPY.format(slots=slots, decode=decode))
 
 
-@functools.lru_cache(maxsize=None)
+@functools.cache
 def _transpose_kernel(itemsize: int) -> Kernel:
     u = _unsigned(itemsize)
     names = f"{_COPY_NAMES} lanes transpose"
@@ -149,9 +151,16 @@ def _tiles(outer: int, m: int, n: int) -> int:
 
 
 def copy(
-    x: Buffer, y: Buffer, axes: Sequence[Axis], itemsize: int, source: Dim = 0, target: Dim = 0, order: Order = Order.BARRIER
+    x: Buffer,
+    y: Buffer,
+    axes: Sequence[Axis],
+    itemsize: int,
+    source: Dim = 0,
+    target: Dim = 0,
+    order: Order = Order.BARRIER,
 ) -> Launch:
-    """The launch that copies from element `source` of x to element `target` of y on, along `axes` (the last one is the inner one)."""
+    """The launch that copies from element `source` of x to element `target` of y on, along `axes` (the last one is the
+    inner one)."""
     merged = collapse(axes)
     while len(merged) < 2:
         merged.insert(0, Axis(1, 0, 0))
@@ -190,7 +199,7 @@ def kernel(args, lo, hi, worker):
 """
 
 
-@functools.lru_cache(maxsize=None)
+@functools.cache
 def _fill_kernel(itemsize: int) -> Kernel:
     u = _unsigned(itemsize)
     return Kernel(f"fill_{8 * itemsize}", _FILL.format(slots=named_slots(f"{u}:y {u}=value n per")))

@@ -1,7 +1,9 @@
-"""What the kernel printers of structured ops share: how work is cut into tiles, and how slots get names in a kernel's text.
+"""What the kernel printers of structured ops share: how work is cut into tiles, and how slots get names in a kernel's
+text.
 
-Before it comes `launch.py`; `pool.py`, `norm.py`, `reduce.py`, `shape.py`, `losses.py` and `random.py` build on it. A kernel counts its work in
-*items* (rows, say); a tile is `per` consecutive items, chosen so that a tile is worth starting. All choices depend on sizes alone.
+Before it comes `launch.py`; `pool.py`, `norm.py`, `reduce.py`, `shape.py`, `losses.py` and `random.py` build on it. A
+kernel counts its work in *items* (rows, say); a tile is `per` consecutive items, chosen so that a tile is worth
+starting. All choices depend on sizes alone.
 """
 
 from __future__ import annotations
@@ -39,7 +41,8 @@ def tiles(items: Dim, each: Dim) -> Choose:
 
 
 def named_slots(names: str, indent: int = 4) -> str:
-    """Lines that give the slots of `a`, in order, their names; `short:name` makes a pointer (`f32:x`), `short=name` a literal."""
+    """Lines that give the slots of `a`, in order, their names; `short:name` makes a pointer (`f32:x`), `short=name` a
+    literal."""
     lines = ["a = slots(args)"]
     for i, item in enumerate(names.split()):
         if ":" in item:

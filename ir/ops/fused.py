@@ -5,6 +5,7 @@ Graph, so a reader of the IR sees what was fused and the interpreter still runs 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import ClassVar
 
 from ir.graph import Attrs, Graph, Value
 from ir.opdef import Array, Arrays, Meet, Op, TypeRuleError
@@ -34,7 +35,7 @@ class Fused(Op):
     """An elementwise region: its outputs, all of one shape, computed in one loop over their elements."""
 
     name = "fused"
-    schema: Mapping[str, str] = {"body": "graph"}
+    schema: ClassVar[Mapping[str, str]] = {"body": "graph"}
     no_gradient = MADE_LATE
 
     def infer(self, types: tuple[TensorType, ...], attrs: Attrs, meet: Meet) -> tuple[TensorType, ...]:
@@ -88,13 +89,13 @@ class _WithEpilogue(Op):
 class FusedConv2D(_WithEpilogue):
     name = "fused_conv2d"
     inner = Conv2D()
-    schema: Mapping[str, str] = {**Conv2D.schema, "epilogue": "graph"}
+    schema: ClassVar[Mapping[str, str]] = {**Conv2D.schema, "epilogue": "graph"}
 
 
 class FusedMatMul(_WithEpilogue):
     name = "fused_matmul"
     inner = MatMul()
-    schema: Mapping[str, str] = {**MatMul.schema, "epilogue": "graph"}
+    schema: ClassVar[Mapping[str, str]] = {**MatMul.schema, "epilogue": "graph"}
 
 
 OPS: tuple[Op, ...] = (Fused(), FusedConv2D(), FusedMatMul())

@@ -204,8 +204,8 @@ class Layer:
             The variable.
         """
         initializer = initializers.get("glorot_uniform" if initializer is None else initializer)
-        if any(size is None for size in shape):
-            raise ValueError(f"Layer {self.name}: weight '{name}' has an unknown size in its shape {tuple(shape)}.")
+        if not all(isinstance(size, (int, float, np.number)) and size >= 0 for size in shape):
+            raise ValueError(f"Layer {self.name}: weight '{name}' cannot have the shape {tuple(shape)}.")
         dtype = dtype or K.floatx()
         shape = tuple(int(size) for size in shape)
         weight_budget.claim(self.name, name, shape)

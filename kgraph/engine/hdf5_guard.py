@@ -1,8 +1,8 @@
 """Reading HDF5 files that anybody may have written: nothing in a file runs, opens other files or exhausts memory.
 
-`saving.py` and `weights_file.py` read only through a `Reader`. Each step of a path must be an ordinary link, each dataset
-must lie in the file itself, and every size is checked as declared, before memory is spent on it. What a file claims beyond
-that (a config that does not fit its weights) is checked by those who use it.
+`saving.py` and `weights_file.py` read only through a `Reader`. Each step of a path must be an ordinary link, each
+dataset must lie in the file itself, and every size is checked as declared, before memory is spent on it. What a file
+claims beyond that (a config that does not fit its weights) is checked by those who use it.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _SLACK = 64 << 20  # bytes
 _MAX_ATTRIBUTE_ITEMS = 1 << 16
 _MAX_DEPTH = 200  # levels of lists and dictionaries; a model inside a model takes four
 _NODES_PER_CHARACTER = 4
-# Filters that HDF5 and h5py have built in: deflate, shuffle, fletcher32, szip, nbit, scaleoffset, lzf. Others are plugins.
+# Filters that HDF5 and h5py have built in: deflate, shuffle, fletcher32, szip, nbit, scaleoffset, lzf. Others: plugins.
 _FILTERS = frozenset((1, 2, 3, 4, 5, 6, 32000))
 _MASKED_NAMES = ("", ".")
 
@@ -54,8 +54,8 @@ def opened(filepath: Any) -> Iterator[Any]:
 class Reader:
     """Reads groups, arrays and attributes below the group that it was made with.
 
-    Raises ValueError, naming file and object, for whatever a file of weights has no use for. All arrays read through one
-    reader together may not exceed a bound that follows from the file's size.
+    Raises ValueError, naming file and object, for whatever a file of weights has no use for. All arrays read through
+    one reader together may not exceed a bound that follows from the file's size.
     """
 
     def __init__(self, group: Any) -> None:
@@ -182,8 +182,8 @@ def parse_json(text: str, what: str) -> Any:
 
 
 def check_size(value: Any, characters: int, what: str) -> None:
-    """Raise ValueError where a value parsed from a text of so many characters is nested too deep, or contains itself, or
-    unfolds to far more than the text (through references in YAML)."""
+    """Raise ValueError where a value parsed from a text of so many characters is nested too deep, or contains itself,
+    or unfolds to far more than the text (through references in YAML)."""
     limit = _NODES_PER_CHARACTER * characters + 1000
     seen = 0
     stack = [(value, 0)]

@@ -87,7 +87,7 @@ def _convert_kernels(layer: Any, weights: Weights, kernels: int, mirror: bool, r
         kernel = np.asarray(weights[i])
         if mirror and 3 <= kernel.ndim <= 5:
             kernel = convert_kernel(kernel)
-        wanted = K.int_shape(layer.weights[i]) if i < len(layer.weights) else kernel.shape
+        wanted: Any = K.int_shape(layer.weights[i]) if i < len(layer.weights) else kernel.shape
         if kernel.shape != wanted and reshape and i == 0:
             if kernel.size != np.prod(wanted):
                 raise ValueError(
@@ -166,7 +166,7 @@ def _convert_recurrent(layer: Any, weights: Weights) -> Weights:
         return weights
     units, bias = weights[1].shape[0], weights[2].shape
     if "LSTM" in kind:
-        sources = {(8 * units,): "CuDNNLSTM", (4 * units,): "LSTM"}
+        sources: dict[Any, str] = {(8 * units,): "CuDNNLSTM", (4 * units,): "LSTM"}
         target = kind
     else:
         plain, double = "GRU(reset_after=False)", "GRU(reset_after=True)"

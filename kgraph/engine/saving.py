@@ -1,7 +1,7 @@
 """Models in files: architecture, weights, training configuration and optimizer state, laid out as Keras 2.2.4 does.
 
-`weights_file.py` holds the part for weights, `hdf5_guard.py` reads what may come from anybody, `preprocess_weights.py` and
-`legacy/tf_keras.py` translate what other versions and backends wrote.
+`weights_file.py` holds the part for weights, `hdf5_guard.py` reads what may come from anybody, `preprocess_weights.py`
+and `legacy/tf_keras.py` translate what other versions and backends wrote.
 
 A file never brings code along: classes come from this library or from `custom_objects`, and so do functions.
 """
@@ -70,7 +70,7 @@ _PYTHON_TAG = "tag:yaml.org,2002:python/"
 def json_default(value: Any) -> Any:
     """What stands in JSON for a value that JSON does not know: configs of objects, numbers and lists for numpy's, and
     names of functions and classes."""
-    if hasattr(value, "get_config"):
+    if hasattr(value, "get_config") and not isinstance(value, type):
         return {"class_name": type(value).__name__, "config": value.get_config()}
     if isinstance(value, np.ndarray):
         return {"type": "ndarray", "value": value.tolist()}
@@ -93,8 +93,8 @@ def save_model(model: Any, filepath: Any, overwrite: bool = True, include_optimi
 
     # Arguments
         model: the model.
-        filepath: path of the file, or an open `h5py.File` or group. A file at this path is replaced only once the new one
-            is complete.
+        filepath: path of the file, or an open `h5py.File` or group. A file at this path is replaced only once the new
+            one is complete.
         overwrite: whether to replace a file without asking.
         include_optimizer: whether to save the training configuration and the optimizer's state too.
     """
@@ -112,7 +112,7 @@ def save_weights(model: Any, filepath: Any, overwrite: bool = True) -> None:
 
 def _write_model(f: Any, model: Any, include_optimizer: bool) -> None:
     config = _json({"class_name": type(model).__name__, "config": model.get_config()})
-    optimizer = model.optimizer if include_optimizer else None
+    optimizer: Any = model.optimizer if include_optimizer else None
     training = _json(_training_config(model)) if optimizer else None
     f.attrs["keras_version"] = KERAS_VERSION.encode("utf-8")
     f.attrs["backend"] = K.backend().encode("utf-8")
@@ -177,8 +177,8 @@ def load_model(filepath: Any, custom_objects: dict[str, Any] | None = None, comp
 
     # Arguments
         filepath: path of the file, or an open `h5py.File` or group.
-        custom_objects: the user's classes and functions by the names that the file gives them; functions of Lambda layers
-            by the layer's name.
+        custom_objects: the user's classes and functions by the names that the file gives them; functions of Lambda
+            layers also by the layer's name.
         compile: whether to compile the model as it was when saved, and to restore the optimizer's state.
 
     # Raises
@@ -207,8 +207,8 @@ def _read_model(reader: Reader, f: Any, custom_objects: dict[str, Any], compile:
     text = reader.text(f, "model_config")
     weights = reader.group(f, "model_weights")
     if text is None or weights is None:
-        raise ValueError("Cannot create group in read only mode.") from ValueError(
-            f"File {f.file.filename} holds no whole model. If `save_weights` wrote it, build the model in code and use "
+        raise ValueError(
+            f"No model found in file {f.file.filename}. If `save_weights` wrote it, build the model in code and use "
             "`load_weights`."
         )
     version = reader.text(f, "keras_version")
@@ -230,16 +230,18 @@ def _read_model(reader: Reader, f: Any, custom_objects: dict[str, Any], compile:
 
 
 def _compile(model: Any, config: dict[str, Any], version: str | None, custom_objects: dict[str, Any]) -> None:
+    if not isinstance(config, dict) or not isinstance(config.get("optimizer_config"), dict):
+        raise ValueError("The file's training configuration names no optimizer. Load the model with `compile=False`.")
     start = None
     if version is not None and tf_keras.is_later(version):
-        start = tf_keras.initial_state(config.get("optimizer_config") or {})
+        start = tf_keras.initial_state(config["optimizer_config"])
         config = tf_keras.training_config(config, {**get_custom_objects(), **custom_objects})
     model.compile(
         optimizer=optimizers.deserialize(config["optimizer_config"], custom_objects=custom_objects),
-        loss=_custom(config["loss"], custom_objects),
-        metrics=_custom(config["metrics"], custom_objects),
-        loss_weights=config["loss_weights"],
-        sample_weight_mode=config["sample_weight_mode"],
+        loss=_custom(config.get("loss"), custom_objects),
+        metrics=_custom(config.get("metrics"), custom_objects),
+        loss_weights=config.get("loss_weights"),
+        sample_weight_mode=config.get("sample_weight_mode"),
         weighted_metrics=_custom(config.get("weighted_metrics"), custom_objects) or None,
     )
     if start is not None:
@@ -261,7 +263,7 @@ def _restore_optimizer(model: Any, reader: Reader, f: Any) -> None:
     if group is None:
         return
     model._make_train_function()
-    values = [reader.array(group, name) for name in _optimizer_weight_names(reader, group)]
+    values = [reader.array(group, name) for name in reader.texts(group, "weight_names")]
     try:
         values = _fitted_state(model, values, reader.text(f, "keras_version"))
         if reader.text(f, "backend") == "theano":
@@ -269,14 +271,10 @@ def _restore_optimizer(model: Any, reader: Reader, f: Any) -> None:
         model.optimizer.set_weights(values)
     except ValueError:
         warnings.warn(
-            "Error in loading the saved optimizer state. As a result, your model is starting with a freshly initialized "
-            "optimizer.",
+            "Error in loading the saved optimizer state. As a result, your model is starting with a freshly "
+            "initialized optimizer.",
             stacklevel=4,
         )
-
-
-def _optimizer_weight_names(reader: Reader, group: Any) -> list[str]:
-    return reader.texts(group, "weight_names")
 
 
 def _fitted_state(model: Any, values: list[np.ndarray], version: str | None) -> list[np.ndarray]:
@@ -314,7 +312,8 @@ def model_from_config(config: dict[str, Any], custom_objects: dict[str, Any] | N
     """
     if isinstance(config, list):
         raise TypeError(
-            "`model_from_config` expects a dictionary, not a list. Maybe you meant to use `Sequential.from_config(config)`?"
+            "`model_from_config` expects a dictionary, not a list. "
+            "Maybe you meant to use `Sequential.from_config(config)`?"
         )
     version = config.get("keras_version") if isinstance(config, dict) else None
     return _model_from(config, version, custom_objects)
@@ -335,8 +334,8 @@ def model_from_yaml(yaml_string: str, custom_objects: dict[str, Any] | None = No
     class PlainLoader(yaml.SafeLoader):
         """Data alone, and tuples, which Keras wrote with a tag of their own."""
 
-    PlainLoader.add_constructor(_PYTHON_TAG + "tuple", PlainLoader.construct_yaml_seq)
-    PlainLoader.add_constructor(_PYTHON_TAG + "unicode", PlainLoader.construct_yaml_str)
+    for kind, construct in (("tuple", "construct_yaml_seq"), ("unicode", "construct_yaml_str")):
+        PlainLoader.add_constructor(_PYTHON_TAG + kind, getattr(PlainLoader, construct))
     try:
         config = yaml.load(yaml_string, Loader=PlainLoader)
     except yaml.YAMLError as error:
@@ -355,7 +354,12 @@ def _model_from(config: Any, version: str | None, custom_objects: dict[str, Any]
     known = {**get_custom_objects(), **(custom_objects or {})}
     if version is not None and tf_keras.is_later(version):
         config = tf_keras.model_config(config, version, known)
-    return deserialize(_with_arrays(config), custom_objects=custom_objects)
+    try:
+        return deserialize(_with_arrays(config), custom_objects=custom_objects)
+    except KeyError as error:
+        raise ValueError(f"The model's config is not complete: it lacks {error}.") from error
+    except RecursionError:
+        raise ValueError("The model's config is nested too deep.") from None
 
 
 def _with_arrays(value: Any) -> Any:

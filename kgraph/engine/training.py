@@ -238,6 +238,8 @@ class Model(Network):
             )
         elif check_array_lengths:
             training_utils.check_array_length_consistency(inputs, None)
+        if batch_size is not None:
+            training_utils.check_batch_size(batch_size, inputs, self._feed_input_names, self._feed_input_shapes)
         if self.stateful and batch_size and inputs[0].shape[0] % batch_size:
             raise ValueError(
                 "In a stateful network, you should only pass inputs with a number of samples that can be divided by "
@@ -433,6 +435,8 @@ class Model(Network):
         if x is None and steps is None:
             raise ValueError("If predicting from data tensors, you should specify the `steps` argument.")
         inputs, _, _ = self._standardize_user_data(x)
+        if batch_size is not None:
+            training_utils.check_batch_size(batch_size)
         if self.stateful and batch_size and inputs[0].shape[0] > batch_size and inputs[0].shape[0] % batch_size:
             raise ValueError(
                 "In a stateful network, you should only pass inputs with a number of samples that can be divided by "
@@ -445,14 +449,14 @@ class Model(Network):
 
     def train_on_batch(self, x: Any, y: Any, sample_weight: Any = None, class_weight: Any = None) -> Any:
         """Make one step of training on this batch. Returns the loss, or a list of it and the metrics."""
-        data = self._standardize_user_data(x, [] if y is None else y, sample_weight, class_weight)
+        data = self._standardize_user_data(x, self._no_targets() if y is None else y, sample_weight, class_weight)
         self._check_trainable_weights_consistency()
         f, ins = self._with_function("train", data, 1)
         return unpack_singleton(f(ins))
 
     def test_on_batch(self, x: Any, y: Any, sample_weight: Any = None) -> Any:
         """The loss on this batch, or a list of it and the metrics; nothing is trained."""
-        data = self._standardize_user_data(x, [] if y is None else y, sample_weight)
+        data = self._standardize_user_data(x, self._no_targets() if y is None else y, sample_weight)
         f, ins = self._with_function("test", data, 0)
         return unpack_singleton(f(ins))
 

@@ -63,6 +63,8 @@ def fit_loop(
     elif do_validation and steps_per_epoch:
         raise ValueError("Must specify `validation_steps` to perform validation when doing step-wise training.")
     samples = check_num_samples(ins, batch_size=batch_size, steps=steps_per_epoch, steps_name="steps_per_epoch")
+    if samples == 0:
+        raise ValueError("There are no samples to train on.")
 
     model.history = cbks.History()
     watchers: list[Any] = [cbks.BaseLogger(stateful_metrics=model.stateful_metric_names)]
@@ -207,6 +209,8 @@ def test_loop(
         metric.reset_states()
     stateful = {i for i, name in enumerate(model.metrics_names) if name in set(model.stateful_metric_names)}
     samples = check_num_samples(ins, batch_size=batch_size, steps=steps, steps_name="steps")
+    if samples == 0:
+        raise ValueError("There are no samples to evaluate.")
     bar = Progbar(target=steps if samples is None else samples) if verbose == 1 else None
     totals: list[float] = []
     if samples is None:

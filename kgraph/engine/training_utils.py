@@ -20,6 +20,7 @@ from kgraph.utils.generic_utils import to_list
 __all__ = [
     "batch_shuffle",
     "check_array_length_consistency",
+    "check_batch_size",
     "check_label_range",
     "check_loss_and_target_compatibility",
     "check_num_samples",
@@ -299,6 +300,24 @@ def check_array_length_consistency(inputs: Any, targets: Any, weights: Any = Non
             "Sample_weight arrays should have the same number of samples as target arrays. "
             f"Got {min(sizes_y)} input samples and {min(sizes_w)} target samples."
         )
+
+
+def check_batch_size(
+    batch_size: Any, inputs: Sequence[Any] = (), names: Sequence[str] = (), shapes: Sequence[Any] = ()
+) -> None:
+    """Raises ValueError unless `batch_size` counts samples and fits inputs whose batch axis has a fixed size."""
+    if not isinstance(batch_size, (int, np.integer)) or batch_size < 1:
+        raise ValueError(f"`batch_size` must be a positive integer. Received: {batch_size!r}")
+    for x, name, shape in zip(inputs, names, shapes, strict=True):
+        fixed = shape[0]
+        if fixed is None or not hasattr(x, "shape") or K.is_tensor(x):
+            continue
+        samples = int(x.shape[0])
+        if min(batch_size, samples) != fixed or samples % fixed:
+            raise ValueError(
+                f"Input {name} takes batches of exactly {fixed} samples (its `batch_input_shape`), which {samples} "
+                f"samples in batches of {batch_size} do not give."
+            )
 
 
 def check_loss_and_target_compatibility(

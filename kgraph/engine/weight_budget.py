@@ -28,10 +28,10 @@ def claim(layer_name: str, weight_name: str | None, shape: Sequence[int]) -> Non
     left = _left.get()
     if left is None:
         return
-    left -= math.prod(shape)
+    left -= abs(math.prod(shape))
     if left < 0:
         raise ValueError(
-            f"Layer {layer_name}: weight '{weight_name}' of shape {tuple(shape)} does not fit the file, whose weights are "
-            "much smaller."
+            f"Layer {layer_name}: weight '{weight_name}' of shape {tuple(shape)} does not fit the file, whose weights "
+            "are much smaller."
         )
     _left.set(left)

@@ -95,16 +95,17 @@ def load_weights_from_hdf5_group(f: Any, layers: Sequence[Any], reshape: bool = 
     names = [name for name in stored.layer_names if stored.names(name)]
     if len(names) != len(layers):
         raise ValueError(
-            f"You are trying to load a weight file containing {len(names)} layers into a model with {len(layers)} layers."
+            f"You are trying to load a weight file containing {len(names)} layers into a model with {len(layers)} "
+            "layers."
         )
     pairs: list[tuple[Any, Any]] = []
     for k, (name, layer) in enumerate(zip(names, layers, strict=True)):
         variables, values = layer.weights, stored.values(name, layer, reshape)
         if len(values) != len(variables):
             raise ValueError(
-                f'Layer #{k} (named "{layer.name}" in the current model) was found to correspond to layer {name} in the '
-                f"save file. However the new layer {layer.name} expects {len(variables)} weights, but the saved weights "
-                f"have {len(values)} elements."
+                f'Layer #{k} (named "{layer.name}" in the current model) was found to correspond to layer {name} in '
+                f"the save file. However the new layer {layer.name} expects {len(variables)} weights, but the saved "
+                f"weights have {len(values)} elements."
             )
         for variable, value in zip(variables, values, strict=True):
             _check_shape(k, layer, variable, value)
@@ -183,8 +184,8 @@ class StoredWeights:
 def _check_shape(k: int, layer: Any, variable: Any, value: np.ndarray) -> None:
     if K.int_shape(variable) != value.shape:
         raise ValueError(
-            f'Layer #{k} (named "{layer.name}"), weight {variable.name} has shape {K.int_shape(variable)}, but the saved '
-            f"weight has shape {value.shape}."
+            f'Layer #{k} (named "{layer.name}"), weight {variable.name} has shape {K.int_shape(variable)}, but the '
+            f"saved weight has shape {value.shape}."
         )
 
 

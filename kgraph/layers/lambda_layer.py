@@ -13,8 +13,9 @@ import numpy as np
 
 from kgraph import backend as K
 from kgraph.engine.base_layer import Layer
+from kgraph.layers import stored_function
 from kgraph.legacy import interfaces
-from kgraph.utils.generic_utils import func_dump, func_load, has_arg
+from kgraph.utils.generic_utils import get_custom_objects, has_arg
 
 
 class Lambda(Layer):
@@ -96,8 +97,8 @@ class Lambda(Layer):
         if function is None:
             raise ValueError(
                 f"Layer '{name}' is a Lambda whose function is stored as bytecode. Bytecode is not run: it could do "
-                "anything, and it fits only the version of Python that wrote it. Pass the function under the layer's name: "
-                f"custom_objects={{'{name}': function}}."
+                "anything, and it fits only the version of Python that wrote it. Pass the function under the layer's "
+                f"name: custom_objects={{'{name}': function}}."
             )
         kind = config.pop("output_shape_type", "raw")
         output_shape = config.get("output_shape")

@@ -1,8 +1,8 @@
 """Functions of Lambda layers in configs: written as Keras 2 writes them, bytecode and all, but never read back as code.
 
-Bytecode could do anything, and fits only the version of Python that wrote it. A config's function is found again instead:
-among the functions that this process has written into configs, or in `custom_objects`. `lambda_layer.py` calls `dump`
-and `find`.
+Bytecode could do anything, and fits only the version of Python that wrote it. A config's function is found again
+instead: among the functions that this process has written into configs, or in `custom_objects`. `lambda_layer.py` calls
+`dump` and `find`.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from kgraph.utils.generic_utils import func_dump
 
 Function = Callable[..., Any]
 
-# Marshalled code: a code object starts with its type and a 4-byte count of arguments; its name is a text that follows the
-# name of its file. Texts have one byte or four for their length, depending on their type.
+# Marshalled code: a code object starts with its type and a 4-byte count of arguments; its name is a text that follows
+# the name of its file. Texts have one byte or four for their length, depending on their type.
 _CODE = re.compile(rb"[c\xe3].\0\0\0", re.DOTALL)
 _NAME = re.compile(rb"(?:\.py|>)(?:[zZ\xda\xfa](.)|[aAuts\xe1\xc1\xf5\xf4\xf3](.)\0\0\0)", re.DOTALL)
 

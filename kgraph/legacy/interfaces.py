@@ -109,8 +109,8 @@ def _conv2d_preprocessor(args: Args, kwargs: Kwargs) -> tuple[Args, Kwargs, list
         clash = sorted({"padding", "strides", "data_format"} & set(kwargs))
         if clash:
             raise ValueError(
-                f"`{clash[0]}` is given together with three integers, which Keras 1 read as (nb_filter, "
-                "nb_row, nb_col) and Keras 2 reads as (filters, kernel_size, strides). Give `kernel_size` and `strides` by name."
+                f"`{clash[0]}` is given together with three integers, which Keras 1 read as (nb_filter, nb_row, "
+                "nb_col) and Keras 2 reads as (filters, kernel_size, strides). Name `kernel_size` and `strides`."
             )
         return [args[0], (args[1], args[2])], kwargs, converted
     if len(args) == 2 and isinstance(args[1], int) and "nb_col" in kwargs:

@@ -1,7 +1,7 @@
 """Configs that later versions of Keras wrote (Keras 2.3, tf.keras, tf_keras), as Keras 2.2.4 would have written them.
 
 What later versions only renamed or added with its old meaning is translated; anything else raises ValueError and names
-the layer. `engine/saving.py` asks `is_later` for the version that a file states and translates before it builds anything.
+the layer. `engine/saving.py` asks `is_later` about the version that a file states, and translates before it builds.
 """
 
 from __future__ import annotations
@@ -19,7 +19,11 @@ _VARIANCE_SCALING = {
     "LecunUniform": (1.0, "fan_in", "uniform"),
     "LecunNormal": (1.0, "fan_in", "normal"),
 }
-_CLASSES = {"Functional": "Model", "BatchNormalizationV1": "BatchNormalization", "BatchNormalizationV2": "BatchNormalization"}
+_CLASSES = {
+    "Functional": "Model",
+    "BatchNormalizationV1": "BatchNormalization",
+    "BatchNormalizationV2": "BatchNormalization",
+}
 _REGULARIZERS = {"L1": {"l1": 0.01, "l2": 0.0}, "L2": {"l1": 0.0, "l2": 0.01}}  # defaults of what they leave out
 _DISTRIBUTIONS = {"truncated_normal": "normal", "untruncated_normal": "normal"}
 _ACTIVATIONS = {"softmax_v2": "softmax", "relu_v2": "relu"}
@@ -75,8 +79,8 @@ def model_config(config: Any, version: str, custom_objects: Collection[str] = ()
     """
     if re.match(r"[3-9]", version):
         raise ValueError(
-            f"The model was saved by Keras {version}, whose layers differ from those of Keras 2. Build the model in code "
-            "and load its weights with `load_weights`."
+            f"The model was saved by Keras {version}, whose layers differ from those of Keras 2. Build the model in "
+            "code and load its weights with `load_weights`."
         )
     return _layer(config, custom_objects)
 
@@ -93,8 +97,8 @@ def _layer(entry: Any, custom: Collection[str]) -> Any:
     where = f"layer '{config.get('name', entry.get('name'))}' ({name})"
     if name in ("TFOpLambda", "SlicingOpLambda", "TensorFlowOpLayer"):
         raise ValueError(
-            f"The {where} of this file is a TensorFlow operation, not a layer, and cannot be loaded. Build the model in "
-            "code, with a Lambda layer in its place, and load its weights with `load_weights`."
+            f"The {where} of this file is a TensorFlow operation, not a layer, and cannot be loaded. Build the model "
+            "in code, with a Lambda layer in its place, and load its weights with `load_weights`."
         )
     if "layers" in config:
         config["layers"] = [_layer(x, custom) for x in config["layers"]]
@@ -143,13 +147,14 @@ def _dtype(dtype: Any, where: str) -> str:
         return "float32"
     if dtype in ("float16", "float64", "bfloat16") and dtype != K.floatx():
         raise ValueError(
-            f"The {where} computes in {dtype}, but floatx is {K.floatx()}. Call `K.set_floatx('{dtype}')` before loading."
+            f"The {where} computes in {dtype}, but floatx is {K.floatx()}. Call `K.set_floatx('{dtype}')` before "
+            "loading."
         )
     return dtype
 
 
 def _argument(value: Any, custom: Collection[str]) -> Any:
-    """An argument of a layer: an initializer, regularizer, constraint, activation, inner layer or cell, or plain data."""
+    """An argument of a layer: an initializer, regularizer, constraint, activation, inner layer or plain data."""
     if isinstance(value, list):
         return [_argument(x, custom) for x in value]
     if isinstance(value, str):
@@ -168,9 +173,8 @@ def _argument(value: Any, custom: Collection[str]) -> Any:
     if name in _REGULARIZERS:
         return {"class_name": "L1L2", "config": {**_REGULARIZERS[name], **config}}
     if name == "VarianceScaling":
-        config = {**config, "distribution": _DISTRIBUTIONS.get(config.get("distribution", ""), config.get("distribution"))}
-        config.pop("dtype", None)
-        return {"class_name": name, "config": config}
+        distribution = config.get("distribution", "normal")
+        config = {**config, "distribution": _DISTRIBUTIONS.get(distribution, distribution)}
     if "name" in config or "cells" in config:
         return _layer(value, custom)
     return {"class_name": name, "config": {key: x for key, x in config.items() if key != "dtype"}}
@@ -189,8 +193,8 @@ def _call(node: Any, where: str) -> Any:
             if not arguments.get("training", True):
                 if arguments.pop("training") is not None:
                     warnings.warn(
-                        f"The {where} was called with training=False, which is left out: it matters only when the model "
-                        "is trained.",
+                        f"The {where} was called with training=False, which is left out: it matters only when the "
+                        "model is trained.",
                         stacklevel=2,
                     )
             source = [*source[:3], arguments]

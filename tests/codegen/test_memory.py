@@ -165,7 +165,9 @@ IN_PLACE: dict[str, tuple[list[Launch], set[tuple[Buffer, Buffer]]]] = {
     "another size": ([launch([], [X]), launch([X], [LONG], [(LONG, X)])], set()),
     "the same size in other words": ([launch([], [X]), launch([X], [EQUAL], [(EQUAL, X)])], {(EQUAL, X)}),
     "written before": ([launch([], [X]), launch([], [Y]), launch([X], [Y], [(Y, X)])], set()),
-    "two results, one operand": ([launch([], [X]), launch([X], [Y, Z], [(Y, X), (Z, X)]), launch([Y, Z], [W])], {(Y, X)}),
+    "two results, one operand": (
+        [launch([], [X]), launch([X], [Y, Z], [(Y, X), (Z, X)]), launch([Y, Z], [W])], {(Y, X)},
+    ),
     "two results, one operand, neither read": ([launch([], [X]), launch([X], [Y, Z], [(Y, X), (Z, X)])], {(Y, X)}),
     "two operands": ([launch([], [X, Y]), launch([X, Y], [Z], [(Z, X), (Z, Y)])], {(Z, X)}),
     "two of each": (

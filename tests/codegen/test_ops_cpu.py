@@ -1,4 +1,5 @@
-"""Every row of the op table on the CPU target, against the op's reference: with known sizes, and with a symbolic batch."""
+"""Every row of the op table on the CPU target, against the op's reference: with known sizes, and with a symbolic
+batch."""
 
 from __future__ import annotations
 

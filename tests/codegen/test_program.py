@@ -466,7 +466,8 @@ def test_stored_variables() -> None:
     assert v.get().tolist() == [[1, 2]] and v.array.ctypes.data % 64 == 0
     v.set([[3, 4.5]])
     assert v.get().tolist() == [[3, 4.5]] and v.version == 1 and v.array.dtype == np.float32
-    with pytest.raises(ValueError, match=re.escape("variable v has shape (1, 2); cannot set it to a value of shape (2,)")):
+    message = "variable v has shape (1, 2); cannot set it to a value of shape (2,)"
+    with pytest.raises(ValueError, match=re.escape(message)):
         v.set([1, 2])
     assert v.version == 1
     for shape in ((), (0,), (3, 0)):

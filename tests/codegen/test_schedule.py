@@ -1,4 +1,7 @@
-"""The schedule: where outputs and updates are written, what is copied, what moves into the prologue. Nothing is compiled."""
+"""The schedule: where outputs and updates are written, what is copied, what moves into the prologue.
+
+Nothing is compiled.
+"""
 
 from __future__ import annotations
 

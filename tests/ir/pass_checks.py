@@ -1,4 +1,4 @@
-"""What the tests of every pass check: the graph after it verifies, computes the same, and the one before it is untouched."""
+"""What tests of every pass check: the graph after it verifies and computes the same, the one before is untouched."""
 
 from __future__ import annotations
 

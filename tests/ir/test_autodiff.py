@@ -56,7 +56,9 @@ def test_scalars(build: Callable[[Value], Value], slope: Callable[[float], float
     np.testing.assert_allclose(at(g, {x: point}), slope(point), rtol=1e-12)
 
 
-SHAPES = [((4, 3), ()), ((4, 3), (3,)), ((4, 3), (4, 1)), ((4, 1), (1, 3)), ((2, 1, 3), (4, 1)), ((), ()), ((0, 3), (3,))]
+SHAPES = [
+    ((4, 3), ()), ((4, 3), (3,)), ((4, 3), (4, 1)), ((4, 1), (1, 3)), ((2, 1, 3), (4, 1)), ((), ()), ((0, 3), (3,)),
+]  # fmt: skip
 
 
 @pytest.mark.parametrize("left, right", SHAPES)
@@ -202,7 +204,7 @@ def convolution(x: Value, kernel: Value) -> Value:
 
 
 def test_gradient_penalty() -> None:
-    """The loss of WGAN-GP: (|d critic / d x| - 1)^2, differentiated by the critic's weights (Gulrajani et al., 2017)."""
+    """The loss of WGAN-GP, (|d critic / d x| - 1)^2, differentiated by its weights (Gulrajani et al., 2017)."""
     x = leaf("x", 5, 3)
     shapes = {"w1": (3, 4), "b1": (4,), "w2": (4, 1)}
     ws = {name: leaf(name, *shape) for name, shape in shapes.items()}

@@ -188,8 +188,9 @@ def test_statistics_that_the_graph_updates_stay_whole(changed: str) -> None:
 
 
 def test_statistics_of_the_batch_stay_whole() -> None:
-    text = conv_graph(f"{CONVOLVED}\n  %m : f32[5] = reduce_mean(%c) {{axes=(0, 1, 2), keepdims=false}}\n  {Y}{norm('c')}")
-    after = apply_text(fold_batch_norm, text.replace("%mean, ", "%m, "))
+    mean = "%m : f32[5] = reduce_mean(%c) {axes=(0, 1, 2), keepdims=false}"
+    text = conv_graph(f"{CONVOLVED}\n  {mean}\n  {Y}{norm('c')}").replace("%mean, ", "%m, ")
+    after = apply_text(fold_batch_norm, text)
     assert "batch_norm" in ops(after)
 
 

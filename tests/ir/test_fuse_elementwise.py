@@ -102,7 +102,8 @@ CASES: dict[str, tuple[str, list[str], list[list[str]]]] = {
         ["exp", "reshape", "neg"], [],
     ),
     "casts and comparisons are part of it": (
-        graph("%a : f16[B, 4] = cast(%x) {dtype=f16}", "%b : f16[B, 4] = neg(%a)", "%c : f32[B, 4] = cast(%b) {dtype=f32}",
+        graph("%a : f16[B, 4] = cast(%x) {dtype=f16}", "%b : f16[B, 4] = neg(%a)",
+              "%c : f32[B, 4] = cast(%b) {dtype=f32}",
               "%d : bool[B, 4] = less(%c, %y)", "%e : bool[B, 4] = logical_and(%d, %p)", "%z = select(%e, %x, %y)"),
         ["fused"], [["cast", "neg", "cast", "less", "logical_and", "select"]],
     ),
@@ -150,7 +151,8 @@ def test_longer_constants_are_operands() -> None:
 
 
 def test_a_body_without_operands() -> None:
-    text = graph("%f = broadcast_to(%two) {shape=(B, 4)}", "%g = broadcast_to(%half) {shape=(B, 4)}", "%z = mul(%f, %g)")
+    text = graph("%f = broadcast_to(%two) {shape=(B, 4)}", "%g = broadcast_to(%half) {shape=(B, 4)}",
+                 "%z = mul(%f, %g)")  # fmt: skip
     after = apply_text(fuse_elementwise, text)
     assert ops(after) == ["fused"] and after.nodes[0].inputs == ()
 

@@ -1,4 +1,5 @@
-"""layout: channels-first graphs computed channels last, with transposes only where data enters, leaves or needs its order."""
+"""layout: channels-first graphs computed channels last, with transposes only where data enters, leaves or needs its
+order."""
 
 from __future__ import annotations
 

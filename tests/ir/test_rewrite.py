@@ -1,4 +1,4 @@
-"""Rebuilding graphs: replacement, order, what disappears, substitution of sizes, inlining, and the mistakes it catches."""
+"""Rebuilding graphs: replacement, order, what disappears, substitution of sizes, inlining, the mistakes it catches."""
 
 from __future__ import annotations
 

@@ -12,7 +12,7 @@ from numpy.testing import assert_allclose
 import kgraph
 from kgraph import backend as K
 from kgraph import callbacks, losses, metrics, optimizers
-from kgraph.layers import BatchNormalization, Dense, Dropout, Input, Lambda, Reshape, concatenate
+from kgraph.layers import BatchNormalization, Dense, Dropout, Input, Lambda, Layer, Reshape, concatenate
 from kgraph.models import Model, Sequential
 
 
@@ -368,6 +368,12 @@ def test_target_tensors() -> None:
 BAD: list[tuple[Any, type[Exception], str]] = [
     (lambda m: m.fit("data", data(4, 2)), TypeError, "should be a Numpy array"),
     (lambda m: m.fit(np.array([["a"] * 4] * 3), data(3, 2)), TypeError, "hold numbers"),
+    (lambda m: m.train_on_batch(data(4, 4), None), ValueError, "no data was provided"),
+    (lambda m: m.fit(data(0, 4), data(0, 2)), ValueError, "no samples to train on"),
+    (lambda m: m.fit(data(1, 4), data(1, 2), validation_split=0.5, verbose=0), ValueError, "no samples to train on"),
+    (lambda m: m.evaluate(data(0, 4), data(0, 2)), ValueError, "no samples to evaluate"),
+    (lambda m: m.fit(data(4, 4), data(4, 2), batch_size=0), ValueError, "`batch_size` must be a positive integer"),
+    (lambda m: m.predict(data(4, 4), batch_size=2.0), ValueError, "`batch_size` must be a positive integer"),
     (lambda m: m.fit(data(4, 4)), ValueError, "no data was provided"),
     (lambda m: m.fit(data(4, 4), None), ValueError, "no data was provided"),
     (lambda m: m.evaluate(data(4, 4), data(3, 2)), ValueError, "4 input samples and 3 target samples"),
@@ -402,6 +408,55 @@ def test_labels_out_of_range(bad: float) -> None:
     with pytest.raises(ValueError, match='output "dense_2" has 3 classes.*from 0 to 2'):
         model.fit(data(4, 4), y, verbose=0)
     model.fit(data(3, 4), np.array([0, 1, 2]), verbose=0)
+
+
+def test_fixed_batch_size() -> None:
+    model = Sequential([Dense(3, batch_input_shape=(4, 2))])
+    model.compile("sgd", "mse")
+    model.fit(data(8, 2), data(8, 3), batch_size=4, verbose=0)
+    assert model.train_on_batch(data(4, 2), data(4, 3)) > 0
+    for samples, size in ((6, 4), (8, 2), (32, 32)):
+        with pytest.raises(ValueError, match="dense_1_input takes batches of exactly 4 samples"):
+            model.fit(data(samples, 2), data(samples, 3), batch_size=size, verbose=0)
+
+
+def test_stateful_metric() -> None:
+    class Positives(Layer):
+        def __init__(self, name: str = "positives", **kwargs: Any) -> None:
+            super().__init__(name=name, **kwargs)
+            self.stateful = True
+            self.count = K.variable(0, dtype="int32")
+
+        def reset_states(self) -> None:
+            K.set_value(self.count, 0)
+
+        def __call__(self, y_true: Any, y_pred: Any) -> Any:
+            found = K.cast(K.sum(K.cast(y_true > 0, "int32")), "int32")
+            before = self.count * 1
+            self.add_update(K.update_add(self.count, found), inputs=[y_true, y_pred])
+            return before + found
+
+    model = mlp(metrics=["mae", Positives()])
+    x, y = data(7, 4), data(7, 2)
+    history = model.fit(x, y, batch_size=3, epochs=2, verbose=0, validation_data=(x[:5], y[:5]))
+    assert [int(v) for v in history.history["positives"]] == [(y > 0).sum()] * 2
+    assert [int(v) for v in history.history["val_positives"]] == [(y[:5] > 0).sum()] * 2
+    assert int(model.evaluate(x, y, batch_size=2, verbose=0)[2]) == (y > 0).sum()
+
+
+def test_arrays_in_files(tmp_path: Any) -> None:
+    import h5py
+
+    x, y = data(7, 4), data(7, 2)
+    model = mlp()
+    with h5py.File(tmp_path / "data.h5", "w") as file:
+        file["x"], file["y"] = x, y
+        assert_allclose(model.evaluate(file["x"], file["y"], batch_size=3, verbose=0), model.evaluate(x, y, verbose=0))
+        model.fit(file["x"], file["y"], batch_size=3, verbose=0, shuffle="batch")
+        assert_allclose(model.predict(file["x"], batch_size=2), model.predict(x))
+    mapped = np.memmap(tmp_path / "x", np.float32, "w+", shape=(7, 4))
+    mapped[:] = x
+    assert_allclose(model.predict(mapped, batch_size=2), model.predict(x))
 
 
 def test_weight_that_the_loss_does_not_reach() -> None:

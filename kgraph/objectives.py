@@ -1,0 +1,3 @@
+"""The module of losses under its Keras 1 name."""
+
+from kgraph.losses import *  # noqa: F403

@@ -1,0 +1,1 @@
+"""Acceptance tests: what a user does, through the public interface, on the default target."""
