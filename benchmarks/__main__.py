@@ -1,105 +1,108 @@
-"""`python -m benchmarks`: training steps of small networks on kgraph and on every library found.
+"""`python -m benchmarks [kernels] [PATTERN ...]`: measures, prints a report, writes it with a plot and the raw numbers.
 
-Each library runs in a process of its own, in the interpreter that an environment variable names (`KGRAPH_BENCH_TORCH`,
-`KGRAPH_BENCH_TF_KERAS`) or else in this one if it can be imported. Libraries take turns, several rounds; the table shows the
-median step and the ratio of the best other library's time to kgraph's.
+Patterns choose workloads by name, as in `train/*` or `predict/resnet50/1`. Results go to the folder `--output`:
+`networks.md`, `.svg` (for each number of threads) and `.json`, or `kernels.md` and so on.
 """
 
 from __future__ import annotations
 
 import argparse
-import importlib.util
-import json
+import fnmatch
 import os
-import statistics
-import subprocess
+import platform
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks.worker import LIBRARIES, WORKLOADS
-
-_MODULE = {"kgraph": "kgraph", "torch": "torch", "torch.compile": "torch", "tf_keras": "tf_keras"}
-_ONE_THREAD = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "KGRAPH_NUM_THREADS")
-
-
-def interpreter(library: str) -> str | None:
-    """The Python that has `library`, or None."""
-    if library != "kgraph":
-        named = os.environ.get("KGRAPH_BENCH_" + _MODULE[library].upper())
-        if named:
-            return named
-    return sys.executable if importlib.util.find_spec(_MODULE[library]) else None
+from benchmarks import libraries, plot, report
+from benchmarks.kernels.cases import CASES
+from benchmarks.networks.workloads import WORKLOADS
+from benchmarks.results import Outcome, medians, ratios, to_json
+from benchmarks.rounds import Options, measure
 
 
-class Worker:
-    """A library's process."""
-
-    def __init__(self, library: str, python: str, threads: int) -> None:
-        self.library = library
-        env = {**os.environ, **dict.fromkeys(_ONE_THREAD, str(threads))}
-        root = Path(__file__).parent.parent
-        command = [python, "-m", "benchmarks.worker", library, str(threads)]
-        self.process = subprocess.Popen(
-            command, cwd=root, env=env, text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
-        )
-
-    def ask(self, **command: Any) -> dict[str, Any]:
-        assert self.process.stdin is not None and self.process.stdout is not None
-        self.process.stdin.write(json.dumps(command) + "\n")
-        self.process.stdin.flush()
-        line = self.process.stdout.readline()
-        if not line:
-            raise RuntimeError(f"{self.library} stopped with exit code {self.process.wait()}")
-        answer: dict[str, Any] = json.loads(line)
-        return answer
-
-    def close(self) -> None:
-        assert self.process.stdin is not None
-        self.process.stdin.close()
-        self.process.wait()
+def main(arguments: Sequence[str]) -> None:
+    kernels = arguments[:1] == ["kernels"]
+    options = _parser().parse_args(arguments[1:] if kernels else arguments)
+    known = list(CASES if kernels else WORKLOADS)
+    chosen = [n for n in known if any(fnmatch.fnmatch(n, p) for p in options.patterns or ["*"])]
+    if not chosen:
+        sys.exit(f"no workload matches {' '.join(options.patterns)}; there are:\n  " + "\n  ".join(known))
+    outcomes = _run(chosen, _libraries(kernels, options.libraries), options, kernels)
+    context = _context(options)
+    text = report.kernels(outcomes, context, CASES) if kernels else report.networks(outcomes, context)
+    print(text)
+    _write(Path(options.output), "kernels" if kernels else "networks", text, outcomes, context)
 
 
-def run(workload: str, libraries: list[str], threads: int, rounds: int, seconds: float) -> dict[str, tuple[float, float]]:
-    """For each library the median step and the time to the first step, in seconds."""
-    workers = [Worker(name, python, threads) for name in libraries if (python := interpreter(name)) is not None]
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks [kernels]")
+    parser.add_argument("patterns", nargs="*", metavar="PATTERN", help="workloads to run, as in 'train/*'; all if none")
+    parser.add_argument("--libraries", nargs="+", metavar="NAME", help="only these")
+    parser.add_argument("--threads", type=int, nargs="+", default=[1], metavar="N", help="run everything with each of these")
+    parser.add_argument("--rounds", type=int, default=5, help="turns of each library")
+    parser.add_argument("--seconds", type=float, default=1.0, help="length of a turn")
+    parser.add_argument("--timeout", type=float, default=1800.0, help="seconds that a process may take to answer")
+    parser.add_argument("--no-cold", action="store_true", help="use the compiled code that libraries keep")
+    parser.add_argument("--quick", action="store_true", help="two short rounds: to see that all works")
+    parser.add_argument("--output", default="benchmark-results", metavar="FOLDER")
+    return parser
+
+
+def _libraries(kernels: bool, names: Sequence[str] | None) -> list[libraries.Library]:
+    known = libraries.KERNELS if kernels else libraries.NETWORKS
+    unknown = set(names or ()) - {x.name for x in known}
+    if unknown:
+        sys.exit(f"unknown library {', '.join(sorted(unknown))}; there are: {', '.join(x.name for x in known)}")
+    wanted = [x for x in known if names is None or x.name in names]
+    for x in wanted:
+        if x.interpreter() is None:
+            print(f"{x.name} was not found; {x.variable} may name a Python that has it", file=sys.stderr)
+    return [x for x in wanted if x.interpreter() is not None]
+
+
+def _run(
+    names: Sequence[str], found: Sequence[libraries.Library], options: argparse.Namespace, kernels: bool
+) -> list[Outcome]:
+    rounds, seconds = (2, 0.1) if options.quick else (options.rounds, options.seconds)
+    how = Options(rounds, seconds, options.timeout, cold=not options.no_cold)
+    outcomes: list[Outcome] = []
+    for threads in options.threads:
+        for name in names:
+            able = [x for x in found if kernels or x.name != "onnxruntime" or name.startswith("predict/")]
+            new = measure(name, able, threads, how)
+            outcomes += new
+            row = medians(new)[name]
+            words = [f"{n} {1e3 * t:.3g}" for n, t in row.items()] + [f"{o.library} failed" for o in new if o.error]
+            print(f"{name}, {threads} threads, ms: {', '.join(words)}", file=sys.stderr, flush=True)
+    return outcomes
+
+
+def _context(options: argparse.Namespace) -> dict[str, Any]:
+    how = "two short rounds" if options.quick else f"{options.rounds} rounds of {options.seconds:g} s"
+    return {"processor": f"{_processor()}, {os.cpu_count()} visible", "Python": platform.python_version(), "turns": how}
+
+
+def _processor() -> str:
     try:
-        first: dict[str, float] = {}
-        for worker in list(workers):
-            try:
-                first[worker.library] = worker.ask(prepare=workload)["first_step"]
-            except RuntimeError as error:
-                print(f"{workload}: {error}", file=sys.stderr)
-                workers.remove(worker)
-        times: dict[str, list[float]] = {w.library: [] for w in workers}
-        for _ in range(rounds):
-            for worker in workers:
-                times[worker.library] += worker.ask(seconds=seconds)["times"]
-    finally:
-        for worker in workers:
-            worker.close()
-    return {name: (statistics.median(t), first[name]) for name, t in times.items()}
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        return next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
+    except (OSError, StopIteration):
+        return platform.processor() or platform.machine()
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__.splitlines()[0])
-    parser.add_argument("workloads", nargs="*", default=list(WORKLOADS), metavar="WORKLOAD")
-    parser.add_argument("--libraries", nargs="*", default=list(LIBRARIES))
-    parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--seconds", type=float, default=1.0, help="of each library's turn")
-    options = parser.parse_args()
-    names = [n for n in options.libraries if interpreter(n)]
-    print(f"Training steps in ms, {options.threads} thread(s).\n")
-    print("| workload | " + " | ".join(names) + " | best other / kgraph |")
-    print("|---" * (len(names) + 2) + "|")
-    for workload in options.workloads:
-        found = run(workload, names, options.threads, options.rounds, options.seconds)
-        cells = [f"{1e3 * found[n][0]:.2f}" if n in found else "-" for n in names]
-        others = [t for n, (t, _) in found.items() if n != "kgraph"]
-        ratio = f"{min(others) / found['kgraph'][0]:.2f}" if others and "kgraph" in found else "-"
-        print(f"| {workload} | " + " | ".join(cells) + f" | {ratio} |", flush=True)
+def _write(folder: Path, name: str, text: str, outcomes: Sequence[Outcome], context: dict[str, Any]) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / f"{name}.md").write_text(text, encoding="utf-8")
+    (folder / f"{name}.json").write_text(to_json(outcomes, context), encoding="utf-8")
+    others = [n for n in report.libraries_of(outcomes) if n != "kgraph"]
+    for threads in report.threads_of(outcomes):
+        rows = {w: ratios(row) for w, row in medians(o for o in outcomes if o.threads == threads).items()}
+        picture = plot.svg(f"{name}, threads: {threads}", rows, others)
+        (folder / f"{name}-{threads}.svg").write_text(picture, encoding="utf-8")
+    print(f"written to {folder}", file=sys.stderr)
 
 
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1:])

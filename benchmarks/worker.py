@@ -1,8 +1,8 @@
 """A library's process: loads it, prepares a workload and times steps on request.
 
 Questions come as lines of JSON on standard input, answers go to standard output (`process.py`). An adapter is a module
-with `load(threads)`, which imports the library and returns its version, and `prepare(name)`, which returns a function
-that does one step of the workload of that name and returns a number or an array.
+with `load(threads)`, which imports the library and returns its version, and `prepare(name, threads)`, which returns a
+function that does one step of the workload of that name and returns a number, an array or None.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def main(adapter: str, count: str) -> None:
         question: dict[str, Any] = json.loads(line)
         try:
             if "prepare" in question:
-                step, answer = _prepare(module, question["prepare"])
+                step, answer = _prepare(module, question["prepare"], threads)
                 answer |= {"version": version, "import_seconds": import_seconds}
             else:
                 assert step is not None
@@ -47,9 +47,9 @@ def main(adapter: str, count: str) -> None:
         print(json.dumps(answer), file=answers, flush=True)
 
 
-def _prepare(module: Any, name: str) -> tuple[Step, dict[str, Any]]:
+def _prepare(module: Any, name: str, threads: int) -> tuple[Step, dict[str, Any]]:
     start = time.perf_counter()
-    step: Step = module.prepare(name)
+    step: Step = module.prepare(name, threads)
     value = step()
     first = time.perf_counter() - start
     _check(value)

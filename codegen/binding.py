@@ -7,7 +7,7 @@ evaluation of it and compiles nothing. Before it comes `schedule.py`; `program.p
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 from codegen.launch import F32, F64, Choose, Launch, Read, Size, Write
 from ir import dims
@@ -26,20 +26,10 @@ class Formulas:
         if not isinstance(d, int):
             self._number.setdefault(d, len(self._number))
 
-    def add_size(self, size: Size) -> None:
-        for d in size.dims if isinstance(size, Choose) else (size,):
-            self.add(d)
-
     def add_launches(self, launches: Iterable[Launch]) -> None:
         for launch in launches:
-            for size in (launch.tiles, launch.scratch, launch.work):
-                self.add_size(size)
-            for slot in launch.slots:
-                if isinstance(slot, (Read, Write)):
-                    self.add(slot.offset)
-                    self.add(slot.buffer.nbytes)
-                elif isinstance(slot, (Choose, int, dims.SymDim, dims.DimExpr)):
-                    self.add_size(slot)
+            for d in dims_of(launch):
+                self.add(d)
 
     def values(self, env: Mapping[SymDim, int]) -> Values:
         if self._function is None:
@@ -48,6 +38,18 @@ class Formulas:
             code = f"lambda {', '.join(names.values())}: [{body}]"
             self._function = eval(code, {"max": max, "min": min, "__builtins__": {}})  # noqa: S307 - our own text
         return Values(self._number, self._function(*(env[s] for s in self._symbols)))
+
+
+def dims_of(launch: Launch) -> Iterator[Dim]:
+    """Every dim that a launch mentions."""
+    for item in (launch.tiles, launch.scratch, launch.work, *launch.slots):
+        if isinstance(item, (Read, Write)):
+            yield item.offset
+            yield item.buffer.nbytes
+        elif isinstance(item, Choose):
+            yield from item.dims
+        elif dims.is_dim(item):
+            yield item  # type: ignore[misc]
 
 
 class Values:

@@ -91,7 +91,7 @@ class Order(enum.IntEnum):
     """How a launch depends on the one before it in the table."""
 
     BARRIER = 0
-    INDEPENDENT = 1
+    INDEPENDENT = 1  # of all launches since the last BARRIER, that one included
     CHAINED = 2  # tile i needs only tile i of the launch before
 
 

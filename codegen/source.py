@@ -76,6 +76,9 @@ class Kernel:
         """Name of the C function in the compiled object."""
         return f"kgraph_{self.key[:40]}"
 
+    def __str__(self) -> str:
+        return self.text()
+
     def text(self) -> str:
         """The source as it is shown and stored: options and comment as a head comment, then the code."""
         head = [f"kernel {self.name}", *self.comment.splitlines()]

@@ -34,13 +34,13 @@ def assemble(
     results = (*outputs, *(u.value for u in updates))
     nodes = nodes_of(results)
     free, read = leaves_of(results, nodes)
-    missing = [v for v in free if v not in set(inputs)]
+    given = set(inputs)
+    missing = [v for v in free if v not in given]
     if missing:
         names = ", ".join(repr(v.name or str(v.type)) for v in missing)
         raise ValueError(f"the outputs of {name} depend on {names}, which is not among its inputs")
     needed = dict.fromkeys((*read, *(u.variable for u in updates)))
-    ordered = [v for v in variables if v in needed]
-    ordered += [v for v in needed if v not in set(ordered)]
+    ordered = dict.fromkeys([*(v for v in variables if v in needed), *needed])
     return Graph(
         name, tuple(inputs), tuple(ordered), tuple(nodes), tuple(outputs), tuple(updates), tuple(guards), tuple(checks)
     )

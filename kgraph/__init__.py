@@ -12,6 +12,7 @@ from kgraph.installed import check_own_packages, install_as_keras
 
 check_own_packages()
 
+from codegen.cpu.threads import get_num_threads, set_num_threads  # noqa: E402
 from kgraph import (  # noqa: E402
     activations,
     backend,
@@ -44,6 +45,7 @@ __all__ = [
     "callbacks",
     "constraints",
     "engine",
+    "get_num_threads",
     "initializers",
     "install_as_keras",
     "keras_version",
@@ -54,6 +56,7 @@ __all__ = [
     "models",
     "optimizers",
     "regularizers",
+    "set_num_threads",
     "utils",
 ]
 

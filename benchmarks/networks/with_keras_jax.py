@@ -18,7 +18,7 @@ def load(threads: int) -> str:
     return f"{keras.__version__}, jax {jax.__version__}"
 
 
-def prepare(name: str) -> Callable[[], Any]:
+def prepare(name: str, threads: int) -> Callable[[], Any]:
     import keras
     from benchmarks.networks import models
 

@@ -12,10 +12,11 @@ from benchmarks.networks.workloads import WORKLOADS, data
 def load(threads: int) -> str:
     import kgraph
 
-    return f"{kgraph.__version__} from {Path(kgraph.__file__).parent}"
+    ours = Path(kgraph.__file__).parents[1] == Path(__file__).parents[2]
+    return f"{kgraph.__version__} ({'this tree' if ours else 'installed'})"
 
 
-def prepare(name: str) -> Callable[[], Any]:
+def prepare(name: str, threads: int) -> Callable[[], Any]:
     import kgraph
     from benchmarks.networks import models
 

@@ -8,18 +8,14 @@ from typing import Any
 
 from benchmarks.networks.workloads import WORKLOADS, data
 
-_threads = 1
-
 
 def load(threads: int) -> str:
     import onnxruntime
 
-    global _threads
-    _threads = threads
     return str(onnxruntime.__version__)
 
 
-def prepare(name: str) -> Callable[[], Any]:
+def prepare(name: str, threads: int) -> Callable[[], Any]:
     import numpy as np
     import onnxruntime
 
@@ -28,7 +24,7 @@ def prepare(name: str) -> Callable[[], Any]:
     if x.ndim == 4:
         x = np.ascontiguousarray(x.transpose(0, 3, 1, 2))
     options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = _threads
+    options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
     file = os.path.join(os.environ["KGRAPH_BENCH_ONNX_FOLDER"], "model.onnx")
     session = onnxruntime.InferenceSession(file, options, providers=["CPUExecutionProvider"])

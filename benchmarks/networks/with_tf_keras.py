@@ -18,7 +18,7 @@ def load(threads: int) -> str:
     return f"{tf_keras.__version__}, tensorflow {tf.__version__}"
 
 
-def prepare(name: str) -> Callable[[], Any]:
+def prepare(name: str, threads: int) -> Callable[[], Any]:
     import tensorflow as tf
     import tf_keras
     from benchmarks.networks import models

@@ -25,7 +25,12 @@ def model_and_images(workload: Workload) -> tuple[Any, Any]:
     return model, images.permute(0, 3, 1, 2) if images.ndim == 4 else images
 
 
-def prepare(name: str, optimise: Callable[[Any], Any] = lambda model: model) -> Callable[[], Any]:
+def prepare(name: str, threads: int) -> Callable[[], Any]:
+    return prepare_with(name, lambda model: model)
+
+
+def prepare_with(name: str, optimise: Callable[[Any], Any]) -> Callable[[], Any]:
+    """One step of a workload, with `optimise(model)` instead of the model."""
     workload = WORKLOADS[name]
     model, images = model_and_images(workload)
     if workload.task == "predict":

@@ -10,7 +10,7 @@ from benchmarks.networks import with_torch
 load = with_torch.load
 
 
-def prepare(name: str) -> Callable[[], Any]:
+def prepare(name: str, threads: int) -> Callable[[], Any]:
     import torch
 
-    return with_torch.prepare(name, torch.compile)
+    return with_torch.prepare_with(name, torch.compile)

@@ -15,7 +15,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from codegen import memory
-from codegen.binding import Formulas, Values, float_bits
+from codegen.binding import Formulas, Values, dims_of, float_bits
 from codegen.cache import KernelCache
 from codegen.cpu import driver, regions, threads
 from codegen.launch import F32, F64, Buffer, BufferKind, Entry, Launch, Read, Write
@@ -53,6 +53,8 @@ class CpuProgram:
         self._written = [self._stored[u.variable] for u in schedule.graph.updates]
         self._addresses = {b: self._stored[v].address for v, b in schedule.variables.items()}
         self._dtypes = [v.type.dtype.numpy for v in schedule.graph.inputs]
+        self._kept, self.kept_by_size = _split_by_size(schedule.prologue)
+        self._prologue: _Prologue | None = None
 
     def run(self, inputs: Sequence[Array]) -> list[Array]:
         """See `codegen.targets.Program.run`."""
@@ -109,6 +111,13 @@ class CpuProgram:
 
     # What bindings ask
 
+    def prologue(self, bound: Binding) -> _Prologue:
+        """The part of the prologue that all sizes share; the first binding makes it."""
+        with self._lock:
+            if self._prologue is None:
+                self._prologue = _Prologue(bound, self._kept, bound.variables_of(self._kept))
+            return self._prologue
+
     def lives(self) -> memory.Lifetimes:
         return self._lifetimes
 
@@ -146,16 +155,17 @@ class Binding:
         written = {u.variable for u in schedule.graph.updates}
         self.read = [v for v in program.stored() if v not in written]
         self.driver = driver.Driver(program.cache)
-        self._addresses = program._addresses
-        self._persistent = self._allocate_persistent(schedule)
         self._pool: list[Instance] = []
         self._lock = threading.Lock()
-        numbers = {b: i for i, b in enumerate((*schedule.inputs, *schedule.outputs))}
-        self.n_pointers = len(numbers)
-        self._main = _Table(self, schedule.launches, numbers)
-        self._prologue = _Table(self, schedule.prologue, numbers) if schedule.prologue else None
-        self._prologue_reads = self._variables_of(schedule.prologue)
-        self._prologue_versions: tuple[int, ...] | None = None
+        self.numbers = {b: i for i, b in enumerate((*schedule.inputs, *schedule.outputs))}
+        self.kept: dict[Buffer, int] = {}  # addresses of the prologue's results
+        self._prologues = [program.prologue(self)]
+        self.kept.update(self._prologues[0].addresses)
+        if program.kept_by_size:
+            # These may also depend on variables through what all sizes share.
+            reads = self.variables_of(schedule.prologue)
+            self._prologues.append(_Prologue(self, program.kept_by_size, reads))
+        self._main = _Table(self, schedule.launches)
 
     def check_out(self) -> Instance:
         with self._lock:
@@ -172,20 +182,14 @@ class Binding:
             self._pool.append(instance)
 
     def refresh_prologue(self) -> None:
-        """Computes the prologue again where a variable that it reads has changed since."""
-        if self._prologue is None:
-            return
-        versions = tuple([v.version for v in self._prologue_reads])
-        if versions != self._prologue_versions:
-            with self._lock:
-                if versions != self._prologue_versions:
-                    self.execute(Instance(self, self._prologue, 0))
-                    self._prologue_versions = versions
+        """Computes what is kept again where a variable that it depends on has changed since."""
+        for prologue in self._prologues:
+            prologue.refresh(self)
 
     def address(self, buffer: Buffer) -> int | None:
         """The address of anything but inputs, outputs and temporaries."""
         fixed = self._program.fixed_address(buffer)
-        return fixed if fixed is not None else self._persistent_addresses.get(buffer)
+        return fixed if fixed is not None else self.kept.get(buffer)
 
     def place(self, buffer: Buffer) -> tuple[Buffer, int | None]:
         """The buffer that holds `buffer`'s bytes, and its offset in the arena where it is a temporary."""
@@ -207,22 +211,53 @@ class Binding:
     def cache(self) -> KernelCache:
         return self._program.cache
 
-    def _allocate_persistent(self, schedule: Schedule) -> list[Array]:
-        buffers = dict.fromkeys(b for launch in schedule.prologue for b in launch.writes)
-        arrays = [aligned_empty((self._values.size(b.nbytes),), _BYTE) for b in buffers]
-        self._persistent_addresses = {b: int(a.ctypes.data) for b, a in zip(buffers, arrays, strict=True)}
-        return arrays
-
-    def _variables_of(self, launches: Sequence[Launch]) -> list[StoredVariable]:
+    def variables_of(self, launches: Sequence[Launch]) -> list[StoredVariable]:
+        """The variables that launches read."""
         read = {b for launch in launches for b in launch.reads}
-        by_buffer = {b: v for v, b in self._program.schedule.variables.items()}
-        return [_stored(by_buffer[b]) for b in by_buffer if b in read]
+        return [_stored(v) for v, b in self._program.schedule.variables.items() if b in read]
+
+
+class _Prologue:
+    """Launches whose results are kept: the memory of these, and the versions of the variables they were made from."""
+
+    def __init__(self, bound: Binding, launches: Sequence[Launch], reads: Sequence[StoredVariable]) -> None:
+        buffers = dict.fromkeys(b for launch in launches for b in launch.writes)
+        self._arrays = [aligned_empty((bound.size.size(b.nbytes),), _BYTE) for b in buffers]
+        self.addresses = {b: int(a.ctypes.data) for b, a in zip(buffers, self._arrays, strict=True)}
+        bound.kept.update(self.addresses)
+        self._table = _Table(bound, launches)
+        self._reads = reads
+        self._versions: tuple[int, ...] | None = None
+        self._lock = threading.Lock()
+
+    def refresh(self, bound: Binding) -> None:
+        """Runs the launches where a variable that they depend on has another version than the last time."""
+        versions = tuple([v.version for v in self._reads])
+        if versions != self._versions:
+            with self._lock:
+                if versions != self._versions:
+                    bound.execute(Instance(bound, self._table, 0))
+                    self._versions = versions
+
+
+def _split_by_size(prologue: Sequence[Launch]) -> tuple[list[Launch], list[Launch]]:
+    """The launches whose results all sizes can share, and those whose results depend on the sizes."""
+    shared: list[Launch] = []
+    by_size: list[Launch] = []
+    written: set[Buffer] = set()
+    for launch in prologue:
+        if all(isinstance(d, int) for d in dims_of(launch)) and written.isdisjoint((*launch.reads, *launch.writes)):
+            shared.append(launch)
+        else:
+            by_size.append(launch)
+            written.update(launch.writes)
+    return shared, by_size
 
 
 class _Table:
     """The template of a launch table: rows, slots, and which slots get the arena's address or the user's pointers."""
 
-    def __init__(self, bound: Binding, launches: Sequence[Launch], numbers: dict[Buffer, int]) -> None:
+    def __init__(self, bound: Binding, launches: Sequence[Launch]) -> None:
         rows: list[list[int]] = []
         slots: list[int] = []
         self.in_arena: list[int] = []
@@ -230,7 +265,7 @@ class _Table:
         for launch in launches:
             start = len(slots)
             for slot in launch.slots:
-                slots.append(self._slot(bound, slot, len(slots), numbers))
+                slots.append(self._slot(bound, slot, len(slots)))
             tiles = bound.size.size(launch.tiles)
             nbytes = sum(bound.size.size(b.nbytes) for b in {*launch.reads, *launch.writes})
             time = regions.estimated_time(bound.size.size(launch.work), nbytes)
@@ -239,15 +274,15 @@ class _Table:
         self.slots = np.array(slots, np.int64)
         self.shares = regions.mark_regions(self.rows, launches, bound.bytes_of)
 
-    def _slot(self, bound: Binding, slot: object, index: int, numbers: dict[Buffer, int]) -> int:
+    def _slot(self, bound: Binding, slot: object, index: int) -> int:
         if isinstance(slot, (Read, Write)):
             buffer, offset = bound.place(slot.buffer)
             extra = bound.size.size(slot.offset)
             if offset is not None:
                 self.in_arena.append(index)
                 return offset + extra
-            if buffer in numbers:
-                self.patches.append((index, numbers[buffer]))
+            if buffer in bound.numbers:
+                self.patches.append((index, bound.numbers[buffer]))
                 if extra:
                     raise ValueError(f"slot {index}: inputs and outputs take no offset")
                 return 0
@@ -273,7 +308,7 @@ class Instance:
         self._rows[:, driver.ARGS] += self._slots.ctypes.data
         patches = [(self._slots.ctypes.data + 8 * slot, number) for slot, number in table.patches]
         self._patches = np.array(patches, np.int64).reshape(-1, 2)
-        self.pointers = np.zeros(bound.n_pointers, np.int64)
+        self.pointers = np.zeros(len(bound.numbers), np.int64)
         self._stride = -(-bound.scratch_bytes // _LINE) * _LINE + _LINE
         self._driver = bound.driver
         self._use(None)

@@ -8,12 +8,10 @@ from ir.graph import Graph, Node, Value
 from ir.opdef import Elementwise
 from ir.rewrite import assemble, copy_node
 
-MAX_LITERAL = 1
-
 
 def is_scalar_constant(v: Value) -> bool:
     """A constant of one element: it moves into bodies, where it becomes a parameter of the kernel."""
-    return v.node is not None and v.node.op.name == "constant" and len(v.node.attrs["value"]) <= MAX_LITERAL
+    return v.node is not None and v.node.op.name == "constant" and len(v.node.attrs["value"]) == 1
 
 
 def is_elementwise(node: Node) -> bool:

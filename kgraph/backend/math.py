@@ -6,6 +6,8 @@ import builtins
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+
 from ir import builder as b
 from ir import dtypes
 from ir.dims import Dim, product
@@ -128,7 +130,7 @@ def axes_of(x: Value, axis: Any, what: str) -> tuple[int, ...]:
     """
     if axis is None:
         return tuple(range(x.rank))
-    given = list(axis) if isinstance(axis, (list, tuple)) else [axis]
+    given = list(axis) if np.ndim(axis) else [axis]
     for a in given:
         if not -x.rank <= int(a) < x.rank:
             raise ValueError(f"{what}: axis {a} is out of range for a tensor of rank {x.rank}")

@@ -104,7 +104,7 @@ class Model(Network):
             warnings.warn(
                 "Discrepancy between trainable weights and collected trainable weights, did you set "
                 "`model.trainable` without calling `model.compile` after ?",
-                stacklevel=4,
+                stacklevel=3,
             )
 
     def _require_compiled(self) -> None:

@@ -301,6 +301,31 @@ def test_the_prologue_is_redone_when_another_program_updated_the_variable() -> N
         np.testing.assert_allclose(predict.run([a])[0], expected * a, rtol=1e-5)
 
 
+def test_all_sizes_share_what_does_not_depend_on_them() -> None:
+    """Folded and packed weights exist once, however many batch sizes a model sees."""
+    w = stored("w", np.eye(3))
+    program = cpu(folded(w))
+    for size in (4, 2, 9):
+        program.run([numbers(size, 3)])
+    kept = [bound.kept for bound in program._bindings.values()]
+    assert len(kept) == 3 and kept[0] == kept[1] == kept[2] and kept[0]
+
+
+def test_what_is_kept_may_depend_on_sizes_and_on_what_all_sizes_share() -> None:
+    w, x = stored("w", np.full(3, 2.0)), placeholder("x", batch(), 3)
+    n = x.shape[0]
+    column = b.reduce_sum(b.broadcast_to(b.unary("square", b.reduce_sum(w.value)), (n, 3)), [1], True)
+    executable = compiled([x], [b.matmul(b.mul(x, column), b.constant(np.eye(3, dtype=np.float32)))])
+    program = cpu(executable)
+    assert program.kept_by_size and len(program.kept_by_size) < len(program.schedule.prologue)
+    a = numbers(5, 3)
+    for scale in (2.0, 1.0, 3.0):
+        w.set(np.full(3, scale))
+        for size in (5, 2, 5):
+            expected = a[:size] * 3 * (3 * scale) ** 2
+            np.testing.assert_allclose(executable.run([a[:size]])[0], expected, rtol=1e-5)
+
+
 def test_the_prologue_of_a_program_that_updates_other_variables() -> None:
     w, v, x = stored("w", np.eye(3)), stored("v", np.zeros((3, 3))), placeholder("x", batch(), 3)
     executable = compiled([x], [b.matmul(x, b.mul(w.value, 2.0))], [Increment(v, lambda old: b.add(old, w.value))])

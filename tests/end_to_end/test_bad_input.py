@@ -239,12 +239,15 @@ def test_message(what: str) -> None:
 
 def test_nothing_is_lost() -> None:
     """A model goes on working after a mistake."""
-    made = model()
-    before = made.get_weights()
+    made = two()
+    x, y, before = [zeros(4, 4), zeros(4, 3)], [zeros(4, 2), zeros(4, 1) + 1], made.get_weights()
     with pytest.raises(ValueError):
-        made.fit(IMAGES, zeros(6, 4))
+        made.fit(x, [zeros(4, 3), zeros(4, 1)], verbose=0)
+    with pytest.raises(TypeError):
+        made.train_on_batch(x, [zeros(4, 2), np.full((4, 1), "one")])
     assert all(np.array_equal(a, b) for a, b in zip(before, made.get_weights(), strict=True))
-    made.fit(IMAGES, LABELS, verbose=0)
+    made.fit(x, y, verbose=0)
+    assert not np.array_equal(before[3], made.get_weights()[3])
 
 
 def test_a_function_names_its_inputs() -> None:

@@ -8,12 +8,12 @@ import pytest
 
 from ir import passes
 from ir.parser import parse
-from tests.end_to_end.models import CASES, many_in_many_out, resnet
+from tests.end_to_end.models import CASES, many_in_many_out, mlp, resnet
 
 
 def test_dumps(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("KGRAPH_DUMP_IR", str(tmp_path))
-    model, x, y = many_in_many_out()
+    model, x, y = mlp()
     model.train_on_batch(x, y)
     model.predict(x)
     folders = sorted(p.name for p in tmp_path.iterdir())

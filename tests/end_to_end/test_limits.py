@@ -16,6 +16,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 from kgraph import backend as K
 from kgraph.layers import Activation, BatchNormalization, Conv2D, Dense, Flatten, Input
 from kgraph.models import Model, Sequential
+from kgraph.optimizers import SGD
 
 
 def test_variables_swap() -> None:
@@ -83,7 +84,7 @@ def test_five_hundred_layers() -> None:
     for _ in range(499):
         model.add(Dense(8, kernel_initializer="identity"))
     built = time.perf_counter()
-    model.compile("sgd", "mse")
+    model.compile(SGD(0.001), "mse")
     compiled = time.perf_counter()
     x = np.random.rand(4, 8)
     loss = model.train_on_batch(x, x + 0.1)

@@ -1,5 +1,5 @@
-"""`np.random.seed(s)` fixes everything: the same script gives the same bits, in one process and in another, whatever the
-number of threads.
+"""`np.random.seed(s)` fixes everything: the same script gives the same bits, in one process and in another, whatever
+the number of threads.
 """
 
 from __future__ import annotations

@@ -150,6 +150,12 @@ def test_longer_constants_are_operands() -> None:
     assert [n.op.name for n in after.nodes] == ["constant", "fused"] and len(after.nodes[1].inputs) == 2
 
 
+def test_constants_without_elements_are_operands() -> None:
+    x, empty = b.input_value(tensor("f32", 0), "x"), b.constant(np.zeros(0, np.float32))
+    after = apply(fuse_elementwise, assemble("g", [x], [b.unary("exp", b.add(x, empty))]))
+    assert [n.op.name for n in after.nodes] == ["constant", "fused"] and len(after.nodes[1].inputs) == 2
+
+
 def test_a_body_without_operands() -> None:
     text = graph("%f = broadcast_to(%two) {shape=(B, 4)}", "%g = broadcast_to(%half) {shape=(B, 4)}",
                  "%z = mul(%f, %g)")  # fmt: skip

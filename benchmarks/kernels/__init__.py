@@ -1,0 +1,1 @@
+"""Single kernels, against the arithmetic and memory bandwidth of the machine."""
