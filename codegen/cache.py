@@ -10,6 +10,7 @@ checksum is compiled again. Loading needs neither Numba nor pickle. Before it co
 from __future__ import annotations
 
 import atexit
+import dataclasses
 import hashlib
 import json
 import os
@@ -57,9 +58,11 @@ class KernelCache:
             self._directory = _private_directory(self._wanted or cache_directory())
         return self._directory
 
-    def get(self, kernel: Kernel) -> int:
-        """Address of the C function `void(int64, ...)` that the kernel compiles to. Raises KernelError for a faulty
-        kernel.
+    def get(self, kernel: Kernel, comment: str = "") -> int:
+        """Address of the C function `void(int64, ...)` that the kernel compiles to.
+
+        `comment` says what it is wanted for (the IR line and its layers); it heads the stored source and the message of
+        the KernelError that a faulty kernel raises.
         """
         address = self._addresses.get(kernel.key)
         if address is not None:
@@ -69,7 +72,7 @@ class KernelCache:
             if address is None:
                 address = self._load(kernel)
                 if address is None:
-                    address = self._compile(kernel)
+                    address = self._compile(dataclasses.replace(kernel, comment=comment) if comment else kernel)
                 self._addresses[kernel.key] = address
         return address
 

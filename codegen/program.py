@@ -43,7 +43,16 @@ class Executable:
 
     @functools.cached_property
     def program(self) -> targets.Program:
-        return self.target.program(self.graph)
+        start = time.perf_counter()
+        made = self.target.program(self.graph)
+        self._lower_seconds = time.perf_counter() - start
+        return made
+
+    @property
+    def compile_seconds(self) -> float:
+        """Spent so far on passes, lowering, and compiling or loading kernels."""
+        made = self.__dict__.get("program")
+        return self.pass_seconds + (self._lower_seconds + made.bind_seconds if made else 0.0)
 
     def run(self, inputs: Sequence[Array]) -> list[Array]:
         """Runs once. See `codegen.targets.Program.run`."""

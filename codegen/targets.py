@@ -28,6 +28,8 @@ class Program(Protocol):
     """An optimised graph made runnable. One program serves all sizes; `run` may be called from several threads."""
 
     graph: Graph
+    bind_seconds: float
+    """Spent so far on binding sizes, kernels that were compiled or loaded for it included."""
 
     def run(self, inputs: Sequence[Array]) -> list[Array]:
         """Runs once: fresh output arrays, updates committed. Inputs have the dtypes of the graph's and are

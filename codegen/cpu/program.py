@@ -8,7 +8,9 @@ shares the rows that `regions.py` found worth it among the threads of a pool (`t
 
 from __future__ import annotations
 
+import dataclasses
 import threading
+import time
 from collections import OrderedDict
 from collections.abc import Sequence
 
@@ -47,6 +49,7 @@ class CpuProgram:
             for d in out.type.shape:
                 self._formulas.add(d)
         self._bindings: OrderedDict[tuple[tuple[int, ...], ...], Binding] = OrderedDict()
+        self.bind_seconds = 0.0
         self._lock = threading.RLock()
         self._constants = {b: _filled(data) for b, data in schedule.constants.items()}
         self._stored = {v: _stored(v) for v in schedule.graph.variables}
@@ -77,11 +80,11 @@ class CpuProgram:
         return outputs
 
     def kernels(self) -> tuple[Kernel, ...]:
-        found: dict[Kernel, None] = {}
+        used: dict[Kernel, dict[str, None]] = {}
         for launch in (*self.schedule.prologue, *self.schedule.launches):
             for kernel in (launch.kernel, *(s.kernel for s in launch.slots if isinstance(s, Entry))):
-                found.setdefault(kernel)
-        return tuple(found)
+                used.setdefault(kernel, {}).setdefault(launch.comment)
+        return tuple(dataclasses.replace(kernel, comment="\n".join(lines)) for kernel, lines in used.items())
 
     def peak_memory(self) -> tuple[Dim, ...]:
         return memory.peak(self._lifetimes.blocks)
@@ -99,7 +102,9 @@ class CpuProgram:
             with self._lock:
                 bound = self._bindings.get(shapes)
                 if bound is None:
+                    start = time.perf_counter()
                     bound = Binding(self, env)
+                    self.bind_seconds += time.perf_counter() - start
                     self._bindings[shapes] = bound
                     while len(self._bindings) > _BINDINGS_KEPT:
                         self._bindings.popitem(last=False)
@@ -265,16 +270,16 @@ class _Table:
         for launch in launches:
             start = len(slots)
             for slot in launch.slots:
-                slots.append(self._slot(bound, slot, len(slots)))
+                slots.append(self._slot(bound, slot, len(slots), launch.comment))
             tiles = bound.size.size(launch.tiles)
             nbytes = sum(bound.size.size(b.nbytes) for b in {*launch.reads, *launch.writes})
             time = regions.estimated_time(bound.size.size(launch.work), nbytes)
-            rows.append([bound.cache.get(launch.kernel), 8 * start, tiles, int(launch.order), time, 0, 0, 0])
+            rows.append([bound.cache.get(launch.kernel, launch.comment), 8 * start, tiles, int(launch.order), time, 0, 0, 0])
         self.rows = np.array(rows, np.int64).reshape(-1, driver.COLUMNS)
         self.slots = np.array(slots, np.int64)
         self.shares = regions.mark_regions(self.rows, launches, bound.bytes_of)
 
-    def _slot(self, bound: Binding, slot: object, index: int) -> int:
+    def _slot(self, bound: Binding, slot: object, index: int, comment: str) -> int:
         if isinstance(slot, (Read, Write)):
             buffer, offset = bound.place(slot.buffer)
             extra = bound.size.size(slot.offset)
@@ -292,7 +297,7 @@ class _Table:
         if isinstance(slot, (F32, F64)):
             return float_bits(slot)
         if isinstance(slot, Entry):
-            return bound.cache.get(slot.kernel)
+            return bound.cache.get(slot.kernel, comment)
         return bound.size.size(slot)  # type: ignore[arg-type]
 
 

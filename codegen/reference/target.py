@@ -18,6 +18,8 @@ Array = np.ndarray
 class ReferenceProgram:
     """Runs `graph` node by node in numpy. Its variables must be `StoredVariable`s."""
 
+    bind_seconds = 0.0
+
     def __init__(self, graph: Graph) -> None:
         self.graph = graph
         self._variables = [v for v in graph.variables if isinstance(v, StoredVariable)]
@@ -30,7 +32,7 @@ class ReferenceProgram:
                 if isinstance(variable, StoredVariable):
                     variable.array[...] = value
                     variable.version += 1
-        return [np.array(o) for o in outputs]
+        return outputs
 
     def kernels(self) -> tuple[Kernel, ...]:
         return ()

@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from ir import dims
 from kgraph import backend as K
 
 _PHASES = ("train", "test")
@@ -39,51 +40,66 @@ def model_kernels(model: Any, phase: str) -> Any:
 
 
 @dataclass(frozen=True)
-class CompileReport:
-    """What compiling a model's graph did. `str()` of it is a table.
+class ProgramReport:
+    """What compiling one of a model's functions did.
 
     `passes` holds (name, nodes before, nodes after, seconds); `peak_memory` formulas in bytes, of which the largest
-    counts; `kernels` the number of distinct kernels.
+    counts; `kernels` the number of distinct kernels; `seconds` the time it took up to now, running not included.
     """
 
-    model: str
-    phase: str
-    target: str
+    name: str
     passes: tuple[tuple[str, int, int, float], ...]
     kernels: int
     peak_memory: tuple[Any, ...]
     seconds: float
 
+
+@dataclass(frozen=True)
+class CompileReport:
+    """What compiling a model did, program by program. `str()` of it is a table."""
+
+    model: str
+    target: str
+    programs: tuple[ProgramReport, ...]
+
     def __str__(self) -> str:
-        lines = [f"{self.model}, phase {self.phase!r}, target {self.target!r}"]
-        lines.append(f"{'pass':<24}{'nodes before':>14}{'after':>8}{'ms':>10}")
-        for name, before, after, seconds in self.passes:
-            lines.append(f"{name:<24}{before:>14}{after:>8}{seconds * 1e3:>10.2f}")
-        peak = ", ".join(str(p) for p in self.peak_memory) or "0"
-        lines.append(f"kernels: {self.kernels}")
-        lines.append(f"planned peak memory in bytes: {'max(' + peak + ')' if len(self.peak_memory) > 1 else peak}")
-        lines.append(f"compile time: {self.seconds:.3f} s")
+        heads = "".join(f"{p.name + ': nodes':>20}{'ms':>8}" for p in self.programs)
+        lines = [f"{self.model} on target {self.target}", f"{'pass':<20}{heads}"]
+        for rows in zip(*(p.passes for p in self.programs), strict=True):
+            cells = "".join(f"{f'{before} -> {after}':>20}{1e3 * s:>8.1f}" for _, before, after, s in rows)
+            lines.append(f"{rows[0][0]:<20}{cells}")
+        for label, cell in (
+            ("kernels", lambda p: str(p.kernels)),
+            ("compile time", lambda p: f"{p.seconds:.2f} s"),
+        ):
+            lines.append(f"{label:<20}" + "".join(f"{cell(p):>20}{'':>8}" for p in self.programs).rstrip())
+        for p in self.programs:
+            largest = [str(x) for x in _largest(p.peak_memory)]
+            peak = f"max({', '.join(largest)})" if len(largest) > 1 else largest[0]
+            lines.append(f"planned peak memory of {p.name}, in bytes: {peak}")
         return "\n".join(lines)
 
 
-def compile_report(model: Any, phase: str) -> CompileReport:
-    """See `Model.compile_report`."""
-    import time
+def _largest(formulas: tuple[Any, ...]) -> list[Any]:
+    """Those of the formulas that are the largest of all for some power of two as the value of every symbol."""
+    symbols = set().union(*(dims.symbols(f) for f in formulas)) if formulas else set()
+    kept: dict[Any, None] = {}
+    for size in (2**i for i in range(17)):
+        env = dict.fromkeys(symbols, size)
+        kept.setdefault(max(formulas, key=lambda f, env=env: dims.bind(f, env)))
+    return list(kept)
 
-    function, number = _function(model, phase)
-    start = time.perf_counter()
-    executable = function.executable(number)
-    kernels = executable.kernels()
-    waited = time.perf_counter() - start
-    return CompileReport(
-        model=model.name,
-        phase=phase,
-        target=function.target,
-        passes=tuple((r.name, r.nodes_before, r.nodes_after, r.seconds) for r in executable.records),
-        kernels=len(kernels),
-        peak_memory=tuple(executable.peak_memory()),
-        seconds=max(waited, executable.pass_seconds),
-    )
+
+def compile_report(model: Any, phases: tuple[str, ...]) -> CompileReport:
+    """See `Model.compile_report`."""
+    functions = [(phase, *_function(model, phase)) for phase in phases]
+    reports = []
+    for phase, function, number in functions:
+        executable = function.executable(number)
+        kernels, peak = executable.kernels(), executable.peak_memory()
+        passes = tuple((r.name, r.nodes_before, r.nodes_after, r.seconds) for r in executable.records)
+        reports.append(ProgramReport(phase, passes, len(kernels), peak, executable.compile_seconds))
+    return CompileReport(model.name, functions[0][1].target, tuple(reports))
 
 
 def _function(model: Any, phase: str) -> tuple[Any, int]:

@@ -39,12 +39,13 @@ from kgraph.engine.weights_file import (
 from kgraph.legacy import tf_keras
 from kgraph.utils.conv_utils import convert_kernel
 from kgraph.utils.generic_utils import get_custom_objects
-from kgraph.utils.io_utils import ask_to_proceed_with_overwrite
+from kgraph.utils.io_utils import ask_to_proceed_with_overwrite, h5dict
 
 __all__ = [
     "HDF5_OBJECT_HEADER_LIMIT",
     "KERAS_VERSION",
     "ask_to_proceed_with_overwrite",
+    "h5dict",
     "json_default",
     "load_attributes_from_hdf5_group",
     "load_model",
@@ -142,6 +143,8 @@ def _created(filepath: Any, overwrite: bool) -> Iterator[Any]:
     """
     import h5py
 
+    if isinstance(filepath, h5dict):
+        filepath = filepath.data
     if isinstance(filepath, h5py.Group):
         yield filepath
         return
@@ -185,7 +188,7 @@ def load_model(filepath: Any, custom_objects: dict[str, Any] | None = None, comp
         OSError: if the file cannot be read.
         ValueError: if it is no model, names classes or functions that are not known, or contradicts itself.
     """
-    with opened(filepath) as f:
+    with opened(filepath.data if isinstance(filepath, h5dict) else filepath) as f:
         return _read_model(Reader(f), f, dict(custom_objects or {}), compile)
 
 

@@ -482,9 +482,9 @@ class Model(Network):
         """The kernels generated for the model, with their sources."""
         return inspection.model_kernels(self, phase)
 
-    def compile_report(self, phase: str = "test") -> Any:
-        """What compiling did: print it."""
-        return inspection.compile_report(self, phase)
+    def compile_report(self) -> Any:
+        """What compiling did, for training (where the model is compiled) and for prediction: print it."""
+        return inspection.compile_report(self, ("train", "test") if self._is_compiled else ("test",))
 
 
 def _converted(array: Any, placeholder: Any) -> Any:

@@ -35,7 +35,7 @@ _LAZY = {
     "print_summary": ("kgraph.utils.layer_utils", "print_summary"),
 }
 # Modules that scripts reach as attributes, without importing them.
-_LAZY_MODULES = ("conv_utils", "layer_utils")
+_LAZY_MODULES = ("conv_utils", "io_utils", "layer_utils")
 
 
 def __getattr__(name: str) -> Any:

@@ -477,8 +477,9 @@ def test_inside() -> None:
     assert len(model.ir("test", "source").outputs) == 1
     assert "relu" not in str(model.ir()) and "dense_1" in str(model.ir())
     assert str(model.ir("train", "specialize")).startswith("graph @train_function")
-    report = model.compile_report("train")
-    assert "simplify" in str(report) and report.passes[0][0] == "specialize"
+    report = model.compile_report()
+    assert "simplify" in str(report) and report.programs[0].passes[0][0] == "specialize"
+    assert [p.name for p in report.programs] == ["train", "test"] and "planned peak memory of train" in str(report)
     assert isinstance(model.kernels(), tuple)
     with pytest.raises(ValueError, match="Unknown stage"):
         model.ir("train", "nonsense")
