@@ -51,6 +51,8 @@ class Meet:
 
     def broadcast_shapes(self, shapes: Sequence[tuple[Dim, ...]], what: str) -> tuple[Dim, ...]:
         """The numpy broadcast of several shapes."""
+        if all(s == shapes[0] for s in shapes):  # the usual case, and this is a hot path of building and verifying
+            return shapes[0] if shapes else ()
         out: tuple[Dim, ...] = ()
         for shape in shapes:
             n = max(len(out), len(shape))

@@ -23,7 +23,7 @@ def _parser() -> argparse.ArgumentParser:
     ir.add_argument("--stage", help="how far to compile: the name of a pass (default: all of them)")
 
     demo = commands.add_parser("demo", help="train a small network on handwritten digits and tell what was compiled")
-    demo.add_argument("--epochs", type=int, default=12, help="number of epochs (default: 12)")
+    demo.add_argument("--epochs", type=int, default=20, help="number of epochs (default: 20)")
     return parser
 
 

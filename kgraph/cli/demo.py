@@ -55,7 +55,7 @@ def build_model() -> Sequential:
     return model
 
 
-def demo(epochs: int = 12) -> None:
+def demo(epochs: int = 20) -> None:
     """Train for `epochs` epochs, and print accuracy, what was compiled, and the speed of training."""
     np.random.seed(1)
     (x_train, y_train), (x_test, y_test) = digits.load_data()

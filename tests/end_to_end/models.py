@@ -173,7 +173,7 @@ def worst(y_true: Any, y_pred: Any) -> Any:
 
 def custom_loss() -> Case:
     model = Sequential([Dense(9, activation="softsign", input_shape=(5,)), Dense(3, activation="hard_sigmoid")])
-    model.compile("adadelta", loss=huber, metrics=[worst, "mape"])
+    model.compile(RMSprop(0.01), loss=huber, metrics=[worst, "mape"])
     return model, numbers(11, 5), numbers(11, 3, seed=5)
 
 
@@ -246,7 +246,7 @@ def unknown_sizes() -> Case:
     x = Conv2D(6, 3, padding="same", activation="relu")(image)
     x = BatchNormalization()(MaxPooling2D(2, strides=1, padding="same")(x))
     model = Model(image, Dense(3)(GlobalAveragePooling2D()(x)))
-    model.compile("adamax", "logcosh")
+    model.compile(Adam(0.01), "logcosh")
     return model, numbers(11, 5, 6, 2), numbers(11, 3, seed=5)
 
 

@@ -54,13 +54,13 @@ def test_demo() -> None:
     accuracy = re.search(r"^Test accuracy: (0\.\d{4})$", text, re.M)
     assert accuracy and float(accuracy.group(1)) > 0.85
     for line in (
-        r"sequential_1, phase '\w+', target 'cpu'",
-        r"pass +nodes before +after +ms",
-        r"specialize +\d+ +\d+ +\d+\.\d\d",
-        r"fuse_elementwise +\d+ +\d+ +\d+\.\d\d",
-        r"kernels: \d+",
-        r"planned peak memory in bytes: .*\d+\*B.*",
-        r"compile time: \d+\.\d{3} s",
+        r"sequential_1\b.*\bcpu\b.*",
+        r"pass\b.*\bms",
+        r"specialize +\d+.* \d+\.\d+",
+        r"fuse_elementwise +\d+.* \d+\.\d+",
+        r"kernels\b.* \d+",
+        r"compile time\b.* \d+\.\d+ s",
+        r"planned peak memory\b.*\d+\*B.*",
         r"Training speed: [\d,]+ images per second",
     ):
         assert re.search(f"^{line}$", text, re.M), f"no line {line!r} in\n{text}"

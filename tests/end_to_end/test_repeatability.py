@@ -10,7 +10,7 @@ SCRIPT = """\
 import hashlib
 import numpy as np
 from kgraph import backend as K
-from kgraph.layers import BatchNormalization, Conv2D, Dense, Dropout, Flatten, GaussianNoise
+from kgraph.layers import BatchNormalization, Conv2D, Dense, Dropout, Flatten, MaxPooling2D
 from kgraph.models import Sequential
 
 def digest(arrays):
@@ -20,19 +20,18 @@ def life(seed):
     K.clear_session()
     np.random.seed(seed)
     model = Sequential()
-    model.add(Conv2D(8, (3, 3), activation='relu', input_shape=(16, 16, 2)))
+    model.add(Conv2D(8, (3, 3), activation='relu', input_shape=(20, 20, 1)))
+    model.add(MaxPooling2D())
     model.add(BatchNormalization())
     model.add(Flatten())
-    model.add(GaussianNoise(0.1))
     model.add(Dropout(0.5))
-    model.add(Dense(33, activation='relu', kernel_initializer='truncated_normal'))
-    model.add(Dense(3, activation='softmax'))
+    model.add(Dense(3, activation='softmax', kernel_initializer='truncated_normal'))
     model.compile('adam', 'categorical_crossentropy', metrics=['accuracy'])
     start = digest(model.get_weights())
-    x, y = np.random.rand(75, 16, 16, 2), np.eye(3)[np.random.randint(3, size=75)]
+    x, y = np.random.rand(75, 20, 20, 1), np.eye(3)[np.random.randint(3, size=75)]
     history = model.fit(x, y, batch_size=32, epochs=2, validation_split=0.1, verbose=0).history
     drop = K.function([model.layers[4].input, K.learning_phase()], [model.layers[4].output])
-    mask = drop([np.ones((5, 1568), np.float32), 1])
+    mask = drop([np.ones((5, 648), np.float32), 1])
     return start, digest(model.get_weights()), digest(mask), digest([model.predict(x)]), sorted(history.items())
 
 first = life(1)
