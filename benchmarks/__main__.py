@@ -15,11 +15,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks import libraries, plot, report
+from benchmarks import libraries, plot, report, rounds
 from benchmarks.kernels.cases import CASES
 from benchmarks.networks.workloads import WORKLOADS
 from benchmarks.results import Outcome, medians, ratios, to_json
-from benchmarks.rounds import Options, measure
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -65,17 +64,15 @@ def _libraries(kernels: bool, names: Sequence[str] | None) -> list[libraries.Lib
 def _run(
     names: Sequence[str], found: Sequence[libraries.Library], options: argparse.Namespace, kernels: bool
 ) -> list[Outcome]:
-    rounds, seconds = (2, 0.1) if options.quick else (options.rounds, options.seconds)
-    how = Options(rounds, seconds, options.timeout, cold=not options.no_cold)
+    count, seconds = (2, 0.1) if options.quick else (options.rounds, options.seconds)
+    how = rounds.Options(count, seconds, options.timeout, cold=not options.no_cold)
     outcomes: list[Outcome] = []
     for threads in options.threads:
-        for name in names:
-            able = [x for x in found if kernels or x.name != "onnxruntime" or name.startswith("predict/")]
-            new = measure(name, able, threads, how)
+        for new in (rounds.kernels if kernels else rounds.networks)(names, found, threads, how):
             outcomes += new
-            row = medians(new)[name]
-            words = [f"{n} {1e3 * t:.3g}" for n, t in row.items()] + [f"{o.library} failed" for o in new if o.error]
-            print(f"{name}, {threads} threads, ms: {', '.join(words)}", file=sys.stderr, flush=True)
+            for workload, row in medians(new).items():
+                words = [f"{n} {1e3 * t:.3g}" for n, t in row.items()] + [f"{o.library} failed" for o in new if o.error]
+                print(f"{workload}, {threads} threads, ms: {', '.join(words)}", file=sys.stderr, flush=True)
     return outcomes
 
 

@@ -5,6 +5,7 @@ A library is looked for in the interpreter that `KGRAPH_BENCH_<NAME>` names (see
 
 from __future__ import annotations
 
+import fnmatch
 import importlib.util
 import os
 import sys
@@ -14,7 +15,7 @@ from dataclasses import dataclass, field
 @dataclass(frozen=True)
 class Library:
     """A library and the module (`load`, `prepare`) that drives it. `cache` is the environment variable that says where
-    it keeps compiled code between processes."""
+    it keeps compiled code between processes, `without` are patterns of workloads that it does not do."""
 
     name: str
     adapter: str
@@ -22,6 +23,11 @@ class Library:
     variable: str
     environment: dict[str, str] = field(default_factory=dict)
     cache: str | None = None
+    without: tuple[str, ...] = ()
+
+    def does(self, workload: str) -> bool:
+        """Whether the library does a workload at all."""
+        return not any(fnmatch.fnmatch(workload, pattern) for pattern in self.without)
 
     def interpreter(self) -> str | None:
         """The Python that has the library, or None where it is not found."""
@@ -57,13 +63,25 @@ NETWORKS: tuple[Library, ...] = (
     Library(
         "torch.compile", "benchmarks.networks.with_torch_compile", ("torch",), _TORCH, _NO_GPU, cache=_INDUCTOR
     ),
-    Library("onnxruntime", "benchmarks.networks.with_onnxruntime", ("onnxruntime",), "KGRAPH_BENCH_ONNXRUNTIME"),
+    Library(
+        "onnxruntime",
+        "benchmarks.networks.with_onnxruntime",
+        ("onnxruntime",),
+        "KGRAPH_BENCH_ONNXRUNTIME",
+        without=("train/*",),
+    ),
 )
 
 KERNELS: tuple[Library, ...] = (
     Library("kgraph", "benchmarks.kernels.with_kgraph", ("kgraph",), _KGRAPH),
-    Library("numpy", "benchmarks.kernels.with_numpy", ("numpy",), _KGRAPH),
-    Library("torch", "benchmarks.kernels.with_torch", ("torch",), _TORCH, _NO_GPU),
+    Library(
+        "numpy",
+        "benchmarks.kernels.with_numpy",
+        ("numpy",),
+        _KGRAPH,
+        without=("limit/fma", "conv*", "*_pool*", "batch_norm*"),
+    ),
+    Library("torch", "benchmarks.kernels.with_torch", ("torch",), _TORCH, _NO_GPU, without=("limit/fma",)),
 )
 
 

@@ -87,7 +87,9 @@ class Process:
         return f"stopped with exit code {code}: {lines[-1] if lines else 'no message'}"
 
     def close(self) -> None:
-        """Ends the process."""
+        """Ends the process; may be called again."""
+        if self._errors.closed:
+            return
         assert self._process.stdin is not None and self._process.stdout is not None
         try:
             self._process.stdin.close()

@@ -21,6 +21,7 @@ import threading
 from pathlib import Path
 
 from codegen.loader import load_object
+from codegen.progress import Progress
 from codegen.source import Kernel, KernelError, fingerprint
 
 CAPACITY = 512 << 20
@@ -46,6 +47,7 @@ class KernelCache:
         self.compiled = 0
         self.loaded = 0
         self.compile_seconds = 0.0
+        self.progress = Progress()
         self._wanted = Path(directory) if directory is not None else None
         self._directory: Path | None = None
         self._addresses: dict[str, int] = {}
@@ -103,6 +105,7 @@ class KernelCache:
     def _compile(self, kernel: Kernel) -> int:
         from codegen.compiler import compile_kernel
 
+        self.progress.compiling(kernel.name)
         compiled = compile_kernel(kernel)
         self.compiled += 1
         self.compile_seconds += compiled.seconds

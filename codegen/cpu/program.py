@@ -104,6 +104,7 @@ class CpuProgram:
                 if bound is None:
                     start = time.perf_counter()
                     bound = Binding(self, env)
+                    self.cache.progress.done()
                     self.bind_seconds += time.perf_counter() - start
                     self._bindings[shapes] = bound
                     while len(self._bindings) > _BINDINGS_KEPT:
