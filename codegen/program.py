@@ -14,6 +14,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from codegen import targets
+from codegen.indices import find_limits
 from codegen.source import Kernel
 from ir import passes
 from ir.dims import Dim
@@ -36,6 +37,7 @@ class Executable:
         pipeline: passes.Pipeline = (*passes.pipeline(phase), ("decompose", last))
         self.graph = passes.run_passes(graph, pipeline, self._observe, self.records)
         self.pass_seconds = time.perf_counter() - start
+        self._limits = find_limits(graph, self.graph.inputs)
         self._lock = threading.Lock()
 
     def _observe(self, index: int, name: str, graph: Graph) -> None:
@@ -55,7 +57,9 @@ class Executable:
         return self.pass_seconds + (self._lower_seconds + made.bind_seconds if made else 0.0)
 
     def run(self, inputs: Sequence[Array]) -> list[Array]:
-        """Runs once. See `codegen.targets.Program.run`."""
+        """Runs once. See `codegen.targets.Program.run`. Raises ValueError for a fed index that is out of range."""
+        for limit in self._limits:
+            limit.check(inputs)
         return self._ready().run(inputs)
 
     def _ready(self) -> targets.Program:

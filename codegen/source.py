@@ -79,9 +79,6 @@ class Kernel:
     def __str__(self) -> str:
         return self.text()
 
-    def __str__(self) -> str:
-        return self.text()
-
     def text(self) -> str:
         """The source as it is shown and stored: options and comment as a head comment, then the code."""
         head = [f"kernel {self.name}", *self.comment.splitlines()]

@@ -44,8 +44,8 @@ def main(epochs=4):
         model.save(path)
         again = load_model(path)
     same = np.array_equal(model.predict(x_test), again.predict(x_test))
-    print("test loss %.3f, test accuracy %.3f" % (loss, accuracy))
-    print("the loaded model predicts the same: %s" % same)
+    print(f"test loss {loss:.3f}, test accuracy {accuracy:.3f}")
+    print(f"the loaded model predicts the same: {same}")
     return accuracy, same
 
 

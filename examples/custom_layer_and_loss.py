@@ -47,7 +47,7 @@ def main(epochs=8):
     model.compile(optimizer="adam", loss=focal_loss, metrics=["accuracy", confidence])
     model.fit(x_train, y_train, batch_size=32, epochs=epochs, verbose=2)
     loss, accuracy, sure = model.evaluate(x_test, y_test, verbose=0)
-    print("test accuracy %.3f at a mean confidence of %.3f" % (accuracy, sure))
+    print(f"test accuracy {accuracy:.3f} at a mean confidence of {sure:.3f}")
     return accuracy
 
 

@@ -1,7 +1,7 @@
 """A small GAN: two compiled models that share the generator's and discriminator's weights, trained in turn.
 
-The discriminator is compiled on its own; then it is frozen and compiled again inside the combined model, so that training
-the combined model moves the generator only.
+The discriminator is compiled on its own; then it is frozen and compiled again inside the combined model, so that
+training the combined model moves the generator only.
 """
 
 import numpy as np
@@ -47,11 +47,11 @@ def main(steps=400, batch=32):
         g_loss = combined.train_on_batch(np.random.normal(size=(batch, LATENT)), real)
         if step % 100 == 0:
             accuracy = 0.5 * (d_real[1] + d_fake[1])
-            print("step %3d: discriminator accuracy %.2f, generator loss %.3f" % (step, accuracy, g_loss))
+            print(f"step {step:3d}: discriminator accuracy {accuracy:.2f}, generator loss {g_loss:.3f}")
 
     samples = generator.predict(np.random.normal(size=(200, LATENT)))
     distance = float(np.abs(samples.mean(axis=0) - x_train.mean(axis=0)).mean())
-    print("mean distance of the mean image to the real one: %.3f" % distance)
+    print(f"mean distance of the mean image to the real one: {distance:.3f}")
     return distance
 
 

@@ -33,8 +33,8 @@ def main(epochs=6):
         metrics={"digit": "accuracy", "even": "accuracy"},
     )
     model.fit(inputs(x_train), targets(y_train), batch_size=32, epochs=epochs, verbose=2, validation_split=0.1)
-    results = dict(zip(model.metrics_names, model.evaluate(inputs(x_test), targets(y_test), verbose=0)))
-    print("digit accuracy %.3f, even accuracy %.3f" % (results["digit_acc"], results["even_acc"]))
+    results = dict(zip(model.metrics_names, model.evaluate(inputs(x_test), targets(y_test), verbose=0), strict=True))
+    print(f"digit accuracy {results['digit_acc']:.3f}, even accuracy {results['even_acc']:.3f}")
     return results
 
 

@@ -45,7 +45,7 @@ def main(epochs=15):
     encoder, decoder, vae = build()
     history = vae.fit(x_train, epochs=epochs, batch_size=32, verbose=2, validation_data=(x_test, None))
     samples = decoder.predict(np.random.normal(size=(8, LATENT)))
-    print("generated images between %.2f and %.2f" % (samples.min(), samples.max()))
+    print(f"generated images between {samples.min():.2f} and {samples.max():.2f}")
     return history.history["loss"], history.history["val_loss"]
 
 

@@ -1,4 +1,5 @@
-"""One row of the op test table: an op, its inputs and attributes. `tests/op_cases/` holds the rows, by file of `ir/ops`."""
+"""One row of the op test table: an op, its inputs and attributes. `tests/op_cases/` holds the rows, by file of
+`ir/ops`."""
 
 from __future__ import annotations
 

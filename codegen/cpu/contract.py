@@ -2,9 +2,9 @@
 
     C[i, j] = sum over k of A[row(i) + step(k)] * B[place(k) + j * column]      (and, per tile, an epilogue)
 
-`row`, `step`, `place` and the place of row i of C are `Digits`: i or k is split into up to three digits (an image, a
-line and a pixel; a kernel row, a kernel column and a channel), each with a stride. A matmul has one digit; an
-implicit-GEMM convolution three. Before it come `matmul.py` and `conv.py`, which describe their operands with a
+`row`, `step`, `place` and the place of row i of C are `Digits`: i or k is split into up to four digits (a volume, a
+plane, a line and a pixel; a kernel plane, row and column and a channel), each with a stride. A matmul has one digit; an
+implicit-GEMM convolution of images three, of volumes four. Before it come `matmul.py` and `conv.py`, which describe their operands with a
 `Contraction`; below it are the micro-kernels (`microkernel.py`), called by address, so that this text is compiled once
 per element type, whatever the sizes and the epilogue.
 
@@ -28,37 +28,38 @@ from ir import dims
 from ir.dims import Dim
 from ir.dtypes import DType
 
-Triple = tuple[Dim, Dim, Dim]
+_DIGITS = 4
+PerDigit = tuple[Dim, ...]  # one number for each digit
 
 
 @dataclass(frozen=True)
 class Digits:
-    """An index of `sizes[0] * sizes[1] * sizes[2]` values, split into three digits, the last the fastest."""
+    """An index split into `_DIGITS` digits of these sizes, the last the fastest."""
 
-    sizes: Triple
+    sizes: PerDigit
 
     @classmethod
     def of(cls, *sizes: Dim) -> Digits:
-        """Digits of at most three sizes; the leading ones are 1."""
-        return cls(((1,) * (3 - len(sizes)) + sizes)[-3:])  # type: ignore[arg-type]
+        """Digits of at most `_DIGITS` sizes; the leading ones are 1."""
+        return cls((1,) * (_DIGITS - len(sizes)) + sizes)
 
     @property
     def count(self) -> Dim:
         return dims.product(self.sizes)
 
 
-def strides(*values: Dim) -> Triple:
+def strides(*values: Dim) -> PerDigit:
     """Strides for the digits of `Digits.of(...)`, in elements; those of leading digits of size 1 are 0."""
-    return ((0,) * (3 - len(values)) + values)[-3:]  # type: ignore[return-value]
+    return (0,) * (_DIGITS - len(values)) + values
 
 
-def merged(digits: Digits, *of: Triple) -> tuple[Triple, list[Triple]]:
+def merged(digits: Digits, *of: PerDigit) -> tuple[PerDigit, list[PerDigit]]:
     """Joins neighbouring digits where every set of strides runs on through them: longer runs make cheaper tables.
 
     Returns the sizes and the strides of the digits that are left, filled up with leading digits of size 1.
     """
-    size, step = [digits.sizes[2]], [[s[2]] for s in of]
-    for i in (1, 0):
+    size, step = [digits.sizes[-1]], [[s[-1]] for s in of]
+    for i in range(_DIGITS - 2, -1, -1):
         if digits.sizes[i] == 1:
             continue
         if size[0] == 1 or all(s[i] == t[0] * size[0] for s, t in zip(of, step, strict=True)):
@@ -99,11 +100,11 @@ class Contraction:
     rows: Digits
     columns: Dim
     depth: Digits
-    a_rows: Triple
-    a_steps: Triple
-    b_steps: Triple
+    a_rows: PerDigit
+    a_steps: PerDigit
+    b_steps: PerDigit
     b_column: Dim
-    c_rows: Triple
+    c_rows: PerDigit
     batches: tuple[Batch, ...] = ()
     c_batch: Dim = 0
     epilogue: Epilogue | None = None
@@ -112,7 +113,7 @@ class Contraction:
 
 _SLOTS = (
     "a b c a_start b_start c_start rows columns depth row_block depth_block part splits c_split c_batch "
-    "m1 m2 am0 am1 am2 cm0 cm1 cm2 k1 k2 ak0 ak1 ak2 bk0 bk1 bk2 b_column b_direct "
+    "m1 m2 m3 am0 am1 am2 am3 cm0 cm1 cm2 cm3 k1 k2 k3 ak0 ak1 ak2 ak3 bk0 bk1 bk2 bk3 b_column b_direct "
     "width high multiply tail_width tail_high tail_multiply lanes transpose epilogue ahead n_batch"
 ).split()
 _BATCH_AT = len(_SLOTS)
@@ -163,23 +164,29 @@ def kernel(args, lo, hi, worker):
             fn = tail_multiply
         if rows_of != batch * blocks + block:
             rows_of = batch * blocks + block
-            d2 = r0 % m2
-            d1 = r0 // m2 % m1
-            d0 = r0 // m2 // m1
+            d3 = r0 % m3
+            q = r0 // m3
+            d2 = q % m2
+            q = q // m2
+            d1 = q % m1
+            d0 = q // m1
             done = 0
             while done < n_rows:
-                run = min(m2 - d2, n_rows - done)
-                x = d0 * am0 + d1 * am1 + d2 * am2
-                y = d0 * cm0 + d1 * cm1 + d2 * cm2 + batch * c_batch
+                run = min(m3 - d3, n_rows - done)
+                x = d0 * am0 + d1 * am1 + d2 * am2 + d3 * am3
+                y = d0 * cm0 + d1 * cm1 + d2 * cm2 + d3 * cm3 + batch * c_batch
                 for i in range(run):
-                    store(a_table, done + i, x + i * am2)
-                    store(c_table, done + i, y + i * cm2)
+                    store(a_table, done + i, x + i * am3)
+                    store(c_table, done + i, y + i * cm3)
                 done += run
-                d2 = 0
-                d1 += 1
-                if d1 == m1:
-                    d1 = 0
-                    d0 += 1
+                d3 = 0
+                d2 += 1
+                if d2 == m2:
+                    d2 = 0
+                    d1 += 1
+                    if d1 == m1:
+                        d1 = 0
+                        d0 += 1
             for i in range(n_rows, n_rows + {extra}):
                 a_table[i] = a_table[n_rows - 1]
                 c_table[i] = c_table[n_rows - 1]
@@ -187,7 +194,7 @@ def kernel(args, lo, hi, worker):
             store(dense, i, i * w * {size})
         start = part_of * part
         end = min(start + part, depth)
-        direct_b = b_direct != 0 and n_columns == w and (bk2 == w * {size} or n_rows <= {direct_rows})
+        direct_b = b_direct != 0 and n_columns == w and (bk3 == w * {size} or n_rows <= {direct_rows})
         direct_c = epilogue == 0 and n_columns == w
         keep = w * {size}
         if end - start <= depth_block:
@@ -200,30 +207,33 @@ def kernel(args, lo, hi, worker):
             fill = steps_of != k0
             pack = (not direct_b) and packed_of != (batch * panels + panel) * (depth + 1) + k0
             if kc > 0 and (fill or pack):
-                d2 = k0 % k2
-                d1 = k0 // k2 % k1
-                d0 = k0 // k2 // k1
+                d3 = k0 % k3
+                q = k0 // k3
+                d2 = q % k2
+                q = q // k2
+                d1 = q % k1
+                d0 = q // k1
                 done = 0
                 while done < kc:
-                    run = min(k2 - d2, kc - done)
+                    run = min(k3 - d3, kc - done)
                     if fill:
-                        x = d0 * ak0 + d1 * ak1 + d2 * ak2
+                        x = d0 * ak0 + d1 * ak1 + d2 * ak2 + d3 * ak3
                         for i in range(run):
-                            store(steps, done + i, x + i * ak2)
+                            store(steps, done + i, x + i * ak3)
                     if pack:
-                        source = b_base + d0 * bk0 + d1 * bk1 + d2 * bk2 + j0 * b_column
+                        source = b_base + d0 * bk0 + d1 * bk1 + d2 * bk2 + d3 * bk3 + j0 * b_column
                         target = packed + done * w * {size}
                         if b_column == {size}:
                             for i in range(run):
                                 to = {pointer}(target + i * w * {size})
-                                of = {pointer}(source + i * bk2)
+                                of = {pointer}(source + i * bk3)
                                 for j in range(n_columns):
                                     store(to, j, load(of, j))
                         else:
                             j = 0
                             while j < n_columns:
                                 squares = 0
-                                if bk2 == {size} and j + lanes <= n_columns:
+                                if bk3 == {size} and j + lanes <= n_columns:
                                     squares = run // lanes
                                     corner = source + j * b_column
                                     call_n(transpose, target + j * {size}, w * {size}, corner, b_column, squares)
@@ -232,26 +242,29 @@ def kernel(args, lo, hi, worker):
                                 wide = min(lanes, n_columns - j)
                                 for i in range(squares * lanes, run):
                                     for l in range(wide):
-                                        store(to, i * w + l, load(of, (i * bk2 + l * b_column) // {size}))
+                                        store(to, i * w + l, load(of, (i * bk3 + l * b_column) // {size}))
                                 j += wide
                         to = {pointer}(target)
                         for i in range(run):
                             for j in range(n_columns, w):
                                 store(to, i * w + j, {zero})
                     done += run
-                    d2 = 0
-                    d1 += 1
-                    if d1 == k1:
-                        d1 = 0
-                        d0 += 1
+                    d3 = 0
+                    d2 += 1
+                    if d2 == k2:
+                        d2 = 0
+                        d1 += 1
+                        if d1 == k1:
+                            d1 = 0
+                            d0 += 1
                 steps_of = k0
                 if pack:
                     packed_of = (batch * panels + panel) * (depth + 1) + k0
             b_rows = packed
             b_stride = w * {size}
             if direct_b:
-                b_rows = b_base + k0 * bk2 + j0 * {size}
-                b_stride = bk2
+                b_rows = b_base + k0 * bk3 + j0 * {size}
+                b_stride = bk3
             more = 0
             if k0 > start:
                 more = 1
@@ -338,18 +351,18 @@ def contract(what: Contraction, ctx: LowerContext, vectors: Vectors | None = Non
     lanes = vectors.lanes(size)
     wide, tail = _panel_vectors(columns, lanes, vectors)
     blocks = Blocks(wide * lanes, vectors.rows(wide), size)
-    (_, m1, m2), (a_rows, c_rows) = merged(what.rows, what.a_rows, what.c_rows)
-    (_, k1, k2), (a_steps, b_steps) = merged(what.depth, what.a_steps, what.b_steps)
-    linear = what.b_column == 1 and merged(what.depth, what.b_steps)[0][:2] == (1, 1)
-    sizes_of_c, ((_, _, c_row),) = merged(what.rows, what.c_rows)
-    dense = sizes_of_c[:2] == (1, 1) and c_row == columns
+    (_, *m), (a_rows, c_rows) = merged(what.rows, what.a_rows, what.c_rows)
+    (_, *k), (a_steps, b_steps) = merged(what.depth, what.a_steps, what.b_steps)
+    linear = what.b_column == 1 and _is_one_run(merged(what.depth, what.b_steps)[0])
+    sizes_of_c, ((*_, c_row),) = merged(what.rows, what.c_rows)
+    dense = _is_one_run(sizes_of_c) and c_row == columns
     splits = splits_of(rows, columns, depth) if dense and not what.epilogue and not what.batches else 1
     sizes = (rows, columns, depth, batches, splits)
     nbytes = dims.product((rows, columns, size))
     parts = None if splits == 1 else ctx.temp(dims.product((splits, nbytes)), "parts")
 
-    def scaled(values: Triple) -> Triple:
-        return values[0] * size, values[1] * size, values[2] * size
+    def scaled(values: PerDigit) -> PerDigit:
+        return tuple(v * size for v in values)
 
     slots: tuple[Slot, ...] = (
         Read(what.a.buffer), Read(what.b.buffer), Write(parts or what.c.buffer),
@@ -357,7 +370,7 @@ def contract(what: Contraction, ctx: LowerContext, vectors: Vectors | None = Non
         rows, columns, depth,
         Choose(blocks.rows, sizes), Choose(blocks.depth, sizes), Choose(blocks.part, sizes),
         splits, nbytes, what.c_batch * size,
-        m1, m2, *scaled(a_rows), *scaled(c_rows), k1, k2, *scaled(a_steps), *scaled(b_steps),
+        *m, *scaled(a_rows), *scaled(c_rows), *k, *scaled(a_steps), *scaled(b_steps),
         what.b_column * size, int(linear),
         wide * lanes, vectors.rows(wide), Entry(multiply_kernel(vectors.rows(wide), wide, lanes, size)),
         tail * lanes, vectors.rows(tail), Entry(multiply_kernel(vectors.rows(tail), tail, lanes, size)),
@@ -376,12 +389,22 @@ def contract(what: Contraction, ctx: LowerContext, vectors: Vectors | None = Non
     )  # fmt: skip
     if parts is None:
         return [launch]
-    elements = dims.product((rows, columns))
-    total = Launch(
-        _sum_kernel(size), (Read(parts), Write(what.c.buffer), elements, splits), dims.ceildiv(elements, _SUM_CHUNK),
-        dims.product((elements, splits)), origin=what.origin,
-    )  # fmt: skip
-    return [launch, total]
+    return [launch, add_parts(parts, what.c.buffer, dims.product((rows, columns)), splits, size, what.origin)]
+
+
+def add_parts(
+    parts: Buffer, to: Buffer, elements: Dim, splits: Dim, itemsize: int, origin: tuple[str, ...]
+) -> Launch:
+    """The launch that adds `splits` arrays of `elements` float32 or float64, which lie one after the other, in their
+    order."""
+    slots = (Read(parts), Write(to), elements, splits)
+    work = dims.product((elements, splits))
+    return Launch(_sum_kernel(itemsize), slots, dims.ceildiv(elements, _SUM_CHUNK), work, origin=origin)
+
+
+def _is_one_run(sizes: PerDigit) -> bool:
+    """Whether merged digits are one digit."""
+    return all(d == 1 for d in sizes[:-1])
 
 
 def _panel_vectors(columns: Dim, lanes: int, vectors: Vectors) -> tuple[int, int]:

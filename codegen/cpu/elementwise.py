@@ -2,7 +2,8 @@
 
 Axes along which every operand behaves alike (all full, or broadcast) are collapsed, so a bias add over any rank is two
 loops and most regions are one. The innermost loop reads each operand either element by element or not at all; what it
-computes is `codegen/expression.py`'s text.
+computes is `codegen/expression.py`'s text. Short rows, such as the channels of an image, are taken in groups: vectors
+that repeat with every row are written out for a group of rows first, so that the innermost loop is long.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from ir.opdef import Elementwise
 from ir.ops import OPS
 
 _TILE = 16384  # elements; a few operands of a tile stay in the second-level cache
+_GROUP = 512  # elements of a group of rows
 
 
 def lower_elementwise(node: Node, ctx: LowerContext) -> list[Launch]:
@@ -91,6 +93,7 @@ def _launch(
         (*slots, *printer.sizes),
         printer.tiles,
         work=dims.product((out_type.size, max(1, len(text.lines)))),
+        scratch=printer.scratch,
         inplace=_inplace(node, values, reads, writes),
     )
 
@@ -119,6 +122,7 @@ class _Printer:
         self.base = base
         self.sizes: list[Slot] = []
         self.tiles: Size = 0
+        self.scratch = 0
 
     def slot(self, value: Slot) -> str:
         self.sizes.append(value)
@@ -131,7 +135,7 @@ class _Printer:
         first = n_in + len(self.outputs)
         head += [f"{c.name} = {c.load(first + i)}" for i, c in enumerate(self.body.literals)]
         head += [f"e{i} = x{i}[0]" for i in range(n_in) if not any(self.nest.along[i])]
-        loops = self._flat() if len(self.nest.sizes) == 1 else self._rows()
+        loops = self._flat() if len(self.nest.sizes) == 1 else self._groups() if self._short() else self._rows()
         lines = ["a = slots(args)", *head, *loops]
         return "def kernel(args, lo, hi, worker):\n" + "".join(f"    {line}\n" for line in lines)
 
@@ -143,6 +147,39 @@ class _Printer:
             "for t in range(lo, hi):",
             f"    for i in range(t * {_TILE}, min(n, t * {_TILE} + {_TILE})):",
             *self._inner({i: f"x{i}" for i in range(len(self.values))}, "y", 8),
+        ]
+
+    def _short(self) -> bool:
+        """Whether to take rows in groups: known to be short, and each operand a tensor, a vector or a number."""
+        inner = self.nest.sizes[-1]
+        kinds = set(self.nest.along)
+        return isinstance(inner, int) and 2 * inner <= _GROUP and kinds <= {(True, True), (False, True), (False, False)}
+
+    def _groups(self) -> list[str]:
+        rows, inner = self.nest.sizes
+        self.tiles = Choose(_tiles, (rows, inner))
+        lines = [f"rows = {self.slot(rows)}", f"inner = {self.slot(inner)}"]
+        lines += [f"step = {self.slot(Choose(_rows_per_tile, (inner,)))}", f"group = {self.slot(Choose(_group, (inner,)))}"]
+        pointers: dict[int, str] = {}
+        repeated = []
+        for i, along in enumerate(self.nest.along):
+            pointers[i] = f"p{i}"
+            if along == (False, True):
+                lines.append(f"p{i} = {self.values[i].type.dtype.short}p(worker + {self.scratch})")
+                repeated.append(f"store(p{i}, g * inner + i, load(x{i}, i))")
+                self.scratch += _GROUP * self.values[i].type.dtype.itemsize
+        if repeated:
+            lines += ["for g in range(group):", "    for i in range(inner):", *(f"        {line}" for line in repeated)]
+        each = [(f"p{i}", f"x{i}") for i, along in enumerate(self.nest.along) if along == (True, True)]
+        each += [(f"z{i}", f"y{i}") for i in range(len(self.outputs))]
+        return [
+            *lines,
+            "for t in range(lo, hi):",
+            "    end = min(rows, t * step + step)",
+            "    for r in range(t * step, end, group):",
+            *(f"        {p} = offset({x}, r * inner)" for p, x in each),
+            "        for i in range(min(group, end - r) * inner):",
+            *self._inner(pointers, "z", 12),
         ]
 
     def _rows(self) -> list[str]:
@@ -196,6 +233,10 @@ class _Printer:
 
 def _rows_per_tile(inner: int) -> int:
     return max(1, _TILE // max(1, inner))
+
+
+def _group(inner: int) -> int:
+    return max(1, _GROUP // max(1, inner))
 
 
 def _tiles(rows: int, inner: int) -> int:

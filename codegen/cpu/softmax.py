@@ -80,7 +80,8 @@ def _rows_kernel(short: str, value: str, log: bool) -> Kernel:
     # Exponentials are kept in the result, unless that would round them to half precision.
     kept = not log and short == value
     if log:
-        last, result = f"shift = {value}(log(total))", "(load(p, i) - top) - shift"
+        # Written with fma, which is not reordered: top + shift would lose the digits of shift where top is large.
+        last, result = f"shift = {value}(log(total))", "fma(shift, {0}(-1), fma(top, {0}(-1), load(p, i)))".format(value)
     else:
         last = f"share = {value}(f64(1) / total)"
         result = "load(q, i) * share" if kept else "exp(load(p, i) - top) * share"

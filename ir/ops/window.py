@@ -18,11 +18,11 @@ from ir.dims import Dim
 from ir.opdef import Array, TypeRuleError
 from ir.types import TensorType
 
-Index = tuple[slice, slice, slice]
+Index = tuple[slice, ...]
 
 SCHEMA: Mapping[str, str] = {"strides": "ints", "padding": "str", "data_format": "str"}
 
-_AXES = {"channels_last": (1, 2, 3), "channels_first": (2, 3, 1)}
+_FORMATS = ("channels_last", "channels_first")
 
 
 def output_size(size: Dim, window: int, stride: int, padding: str, dilation: int = 1, what: str = "window") -> Dim:
@@ -59,18 +59,19 @@ def pads(size: Dim, window: int, stride: int, padding: str, dilation: int = 1) -
 
 @dataclass(frozen=True)
 class Window:
-    """A window over the two spatial axes of a rank 4 tensor. Pairs are (height, width)."""
+    """A window over the spatial axes of a tensor: (height, width) for images, (depth, height, width) for volumes."""
 
-    size: tuple[int, int]
-    strides: tuple[int, int]
-    dilation: tuple[int, int]
+    size: tuple[int, ...]
+    strides: tuple[int, ...]
+    dilation: tuple[int, ...]
     padding: str
     data_format: str
 
     @property
-    def axes(self) -> tuple[int, int, int]:
-        """The axes of height, width and channels."""
-        return _AXES[self.data_format]
+    def axes(self) -> tuple[int, ...]:
+        """The spatial axes, then that of the channels."""
+        n = len(self.size)
+        return (*range(2, n + 2), 1) if self.data_format == "channels_first" else tuple(range(1, n + 2))
 
     @overload
     def output(self, shape: tuple[int, ...], channels: int, what: str = "window") -> tuple[int, ...]: ...
@@ -78,27 +79,26 @@ class Window:
     def output(self, shape: tuple[Dim, ...], channels: Dim, what: str = "window") -> tuple[Dim, ...]: ...
     def output(self, shape: tuple[Dim, ...], channels: Dim, what: str = "window") -> tuple[Dim, ...]:
         """The shape of the result over an input of `shape`, with `channels` channels, in this layout."""
-        out: list[Dim] = [shape[0], channels, channels, channels]
-        for k, axis in enumerate(self.axes[:2]):
+        out: list[Dim] = [shape[0], *[channels] * len(self.axes)]
+        for k, axis in enumerate(self.axes[:-1]):
             where = f"{what}, axis {axis}"
             out[axis] = output_size(shape[axis], self.size[k], self.strides[k], self.padding, self.dilation[k], where)
         return tuple(out)
 
-    def pads(self, shape: tuple[int, ...]) -> tuple[tuple[int, int], tuple[int, int]]:
-        """Padding (before, after) of height and width for an input of `shape`."""
-        h, w = (
+    def pads(self, shape: tuple[int, ...]) -> tuple[tuple[int, int], ...]:
+        """Padding (before, after) of each spatial axis for an input of `shape`."""
+        return tuple(
             pads(shape[axis], self.size[k], self.strides[k], self.padding, self.dilation[k])
-            for k, axis in enumerate(self.axes[:2])
+            for k, axis in enumerate(self.axes[:-1])
         )
-        return h, w
 
     def to_last(self, x: Array) -> Array:
         """A view of `x` with channels last."""
-        return np.moveaxis(x, 1, 3) if self.data_format == "channels_first" else x
+        return np.moveaxis(x, 1, -1) if self.data_format == "channels_first" else x
 
     def from_last(self, x: Array) -> Array:
         """A view of `x`, which has channels last, in this layout."""
-        return np.moveaxis(x, 3, 1) if self.data_format == "channels_first" else x
+        return np.moveaxis(x, -1, 1) if self.data_format == "channels_first" else x
 
     def padded(self, x: Array, fill: float) -> Array:
         """`x`, in this layout, as float64 with channels last and padding of value `fill`."""
@@ -107,47 +107,51 @@ class Window:
 
     def cropped(self, wide: Array, shape: tuple[int, ...]) -> Array:
         """Undoes `padded`: drops the padding that an input of `shape` has; a view in this layout."""
-        (top, _), (left, _) = self.pads(shape)
-        height, width = (shape[axis] for axis in self.axes[:2])
-        return self.from_last(wide[:, top : top + height, left : left + width])
+        inside = (
+            slice(before, before + shape[axis])
+            for (before, _), axis in zip(self.pads(shape), self.axes[:-1], strict=True)
+        )
+        return self.from_last(wide[(slice(None), *inside)])
 
     def padded_zeros(self, shape: tuple[int, ...]) -> Array:
         """Zeros of the shape that `padded` gives for an input of `shape`."""
-        (top, bottom), (left, right) = self.pads(shape)
-        height, width, channels = (shape[axis] for axis in self.axes)
-        return np.zeros((shape[0], top + height + bottom, left + width + right, channels))
+        *spatial, channels = self.axes
+        sizes = (b + shape[axis] + a for (b, a), axis in zip(self.pads(shape), spatial, strict=True))
+        return np.zeros((shape[0], *sizes, shape[channels]))
 
-    def taps(self, shape: tuple[int, ...]) -> Iterator[tuple[int, int, Index]]:
-        """For each element (i, j) of the window, row by row, the index that picks from the padded array (channels
-        last) what this element sees, one pixel per output pixel of an input of `shape`."""
-        height, width = (self.output(shape, 0)[axis] for axis in self.axes[:2])
-        for i, j in np.ndindex(*self.size):
-            top, left = i * self.dilation[0], j * self.dilation[1]
-            rows = slice(top, top + height * self.strides[0], self.strides[0])
-            columns = slice(left, left + width * self.strides[1], self.strides[1])
-            yield i, j, (slice(None), rows, columns)
+    def taps(self, shape: tuple[int, ...]) -> Iterator[tuple[tuple[int, ...], Index]]:
+        """For each element of the window, row by row, the index that picks from the padded array (channels last) what
+        this element sees, one pixel per output pixel of an input of `shape`."""
+        out = self.output(shape, 0)
+        for element in np.ndindex(*self.size):
+            at = [slice(None)]
+            for k, axis in enumerate(self.axes[:-1]):
+                start = element[k] * self.dilation[k]
+                at.append(slice(start, start + out[axis] * self.strides[k], self.strides[k]))
+            yield element, tuple(at)
 
 
-def window(op: str, size: tuple[int, ...], attrs: Mapping[str, Any]) -> Window:
-    """The window of `size` that `attrs` describe. Raises TypeRuleError, naming `op`, for values that make no sense."""
-    dilation = attrs.get("dilation", (1, 1))
-    for name, pair in (("window size", size), ("strides", attrs["strides"]), ("dilation", dilation)):
-        if len(pair) != 2 or any(x < 1 for x in pair):
-            raise TypeRuleError(f"{op}: {name} must be 2 positive integers, got {tuple(pair)}")
+def window(op: str, size: tuple[int, ...], attrs: Mapping[str, Any], rank: int = 2) -> Window:
+    """The window of `size` over `rank` spatial axes that `attrs` describe. Raises TypeRuleError, naming `op`, for
+    values that make no sense."""
+    dilation = attrs.get("dilation", (1,) * rank)
+    for name, sizes in (("window size", size), ("strides", attrs["strides"]), ("dilation", dilation)):
+        if len(sizes) != rank or any(x < 1 for x in sizes):
+            raise TypeRuleError(f"{op}: {name} must be {rank} positive integers, got {tuple(sizes)}")
     if attrs["padding"] not in ("valid", "same"):
         raise TypeRuleError(f"{op}: padding must be 'valid' or 'same', got {attrs['padding']!r}")
-    if attrs["data_format"] not in _AXES:
+    if attrs["data_format"] not in _FORMATS:
         raise TypeRuleError(
             f"{op}: data_format must be 'channels_last' or 'channels_first', got {attrs['data_format']!r}"
         )
-    return Window((size[0], size[1]), attrs["strides"], dilation, attrs["padding"], attrs["data_format"])
+    return Window(tuple(size), attrs["strides"], dilation, attrs["padding"], attrs["data_format"])
 
 
-def check_images(op: str, **operands: TensorType) -> None:
-    """Raises TypeRuleError unless all operands are rank 4 tensors of one float dtype."""
+def check_images(op: str, rank: int = 2, **operands: TensorType) -> None:
+    """Raises TypeRuleError unless all operands have `rank` spatial axes and two others, and one float dtype."""
     for name, t in operands.items():
-        if t.rank != 4:
-            raise TypeRuleError(f"{op}: {name} must have 4 dimensions, got {t}")
+        if t.rank != rank + 2:
+            raise TypeRuleError(f"{op}: {name} must have {rank + 2} dimensions, got {t}")
         if not t.dtype.is_float:
             raise TypeRuleError(f"{op}: {name} must be of a float dtype, got {t.dtype.name}")
     if len({t.dtype for t in operands.values()}) > 1:

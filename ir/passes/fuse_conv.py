@@ -1,5 +1,6 @@
 """fuse_conv: a convolution or matrix product takes the elementwise nodes that follow it as its epilogue: bias, folded
-batch normalisation, activation, residual add. The result is stored once, finished.
+batch normalisation, activation, residual add, and what makes their operands, such as the mask of an activation's
+derivative. The result is stored once, finished.
 
 It comes after fold_batch_norm and layout, before fuse_elementwise.
 """
@@ -25,6 +26,10 @@ def fuse_conv(graph: Graph) -> Graph:
         if len(chain) > 1:
             chains[chain[-1]] = chain
             taken.update(chain)
+    # Only now is it known which elementwise nodes belong to another product's chain.
+    for last, chain in chains.items():
+        chains[last] = _with_producers(graph, chain, taken)
+        taken.update(chains[last])
     mapped: dict[Value, Value] = {}
 
     def transform(node: Node, inputs: tuple[Value, ...]) -> tuple[Value, ...] | None:
@@ -81,6 +86,32 @@ def _operand_fits(v: Value, acc: Value) -> bool:
         return True
     # A vector along the last axis, with leading axes of size 1 or none.
     return v.shape[-1] == acc.shape[-1] and all(d == 1 for d in v.shape[:-1])
+
+
+def _with_producers(graph: Graph, chain: list[Node], taken: Collection[Node]) -> list[Node]:
+    """The chain and the elementwise nodes that only it uses, such as the mask of an activation's derivative: the
+    epilogue computes them instead of reading their results.
+    """
+    inside = dict.fromkeys(chain)
+    todo = _extras(chain)
+    while todo:
+        v = todo.pop()
+        node = v.node
+        if node is None or node in taken or v in graph.results or not _may_move(node, chain[0].output):
+            continue
+        if all(u in inside for u in graph.users[v]):
+            inside[node] = None
+            todo.extend(node.inputs)
+    anchor, *others = inside
+    return [anchor, *sorted(others, key=lambda n: n.serial)]
+
+
+def _may_move(node: Node, acc: Value) -> bool:
+    """Whether an epilogue can compute `node` and reads no more than one tensor for it, in place of its result."""
+    if not is_elementwise(node) or node.output.shape != acc.shape:
+        return False
+    operands = set(node.inputs)
+    return all(_operand_fits(v, acc) for v in operands) and sum(v.shape == acc.shape for v in operands) <= 1
 
 
 def _extras(chain: list[Node]) -> list[Value]:

@@ -55,11 +55,11 @@ def compile_outputs(
     for i, (output, name, function) in enumerate(zip(model.outputs, model.output_names, functions, strict=True)):
         if function is None:
             targets.append(None)
-        elif given[i] is not None:
-            targets.append(given[i])
         else:
-            targets.append(_target(output, name, function))
-            fed.append(i)
+            target = _target(output, name, function) if given[i] is None else given[i]
+            targets.append(target)
+            if K.is_placeholder(target):
+                fed.append(i)
     modes = _sample_weight_modes(sample_weight_mode, model.output_names)
     made = Compiled(
         loss_functions=functions,

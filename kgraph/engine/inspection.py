@@ -85,8 +85,8 @@ def _largest(formulas: tuple[Any, ...]) -> list[Any]:
     symbols = set().union(*(dims.symbols(f) for f in formulas)) if formulas else set()
     kept: dict[Any, None] = {}
     for size in (2**i for i in range(17)):
-        env = dict.fromkeys(symbols, size)
-        kept.setdefault(max(formulas, key=lambda f, env=env: dims.bind(f, env)))
+        values = [dims.bind(f, dict.fromkeys(symbols, size)) for f in formulas]
+        kept.setdefault(formulas[values.index(max(values))])
     return list(kept)
 
 

@@ -71,7 +71,7 @@ class Progbar:
                 self._values[name] = (value, 1)
             else:
                 total, weight = self._values.get(name, (0.0, 0))
-                self._values[name] = (total + value * steps, weight + steps)
+                self._values[name] = (total + np.float64(value) * steps, weight + steps)
         self._seen_so_far = current
 
     def _draw(self, current: float, elapsed: float) -> None:

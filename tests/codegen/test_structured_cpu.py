@@ -203,6 +203,13 @@ def test_softmax(shape: tuple[int, ...], axis: int, dtype: str) -> None:
         check(Case(op, (3 * data(*shape, dtype=dtype),), {"axis": axis}, rtol=tolerance, atol=tolerance))
 
 
+@pytest.mark.parametrize("axis", [0, 1])
+def test_log_softmax_of_large_logits(axis: int) -> None:
+    """A common shift of a million must cost no digits of the logarithm."""
+    x = data(130, 17) + np.float32(1e6)
+    check(Case("log_softmax", (x,), {"axis": axis}, rtol=0, atol=1e-5))
+
+
 @pytest.mark.parametrize("dtype", ["int8", "float16", "float32", "float64"])
 def test_transpose(dtype: str) -> None:
     for perm in itertools.permutations(range(4)):

@@ -79,7 +79,7 @@ def train(model: Any, data: Any, batch: int, steps: int) -> None:
 def all_that_tie(window: Any, x: np.ndarray, y: np.ndarray) -> Iterator[Any]:
     """In place of `ir.ops.pool._winners`: Theano's rule."""
     wide = window.padded(x, -np.inf)
-    for _, _, at in window.taps(x.shape):
+    for _, at in window.taps(x.shape):
         yield at, wide[at] == window.to_last(y)
 
 

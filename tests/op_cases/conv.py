@@ -16,23 +16,36 @@ def _data(*shape: int) -> np.ndarray:
 
 
 def _attrs(
-    strides: tuple[int, int] = (1, 1),
+    strides: tuple[int, ...] = (1, 1),
     padding: str = "valid",
-    dilation: tuple[int, int] = (1, 1),
+    dilation: tuple[int, ...] = (),
     data_format: str = "channels_last",
 ) -> dict[str, Any]:
+    dilation = dilation or (1,) * len(strides)
     return {"strides": strides, "padding": padding, "dilation": dilation, "data_format": data_format}
 
 
-def _rows(id: str, x: tuple[int, ...], kernel: tuple[int, ...], attrs: Mapping[str, Any]) -> list[Case]:
+def _rows(
+    id: str, x: tuple[int, ...], kernel: tuple[int, ...], attrs: Mapping[str, Any], op: str = "conv2d"
+) -> list[Case]:
     """The convolution and its two derivatives on one geometry; `x` is in the layout of `attrs`."""
-    dy = window("conv2d", kernel[:2], attrs).output(x, kernel[3])
+    rank = len(kernel) - 2
+    channels = kernel[-1] * kernel[-2] if op == "depthwise_conv2d" else kernel[-1]
+    dy = window(op, kernel[:rank], attrs, rank).output(x, channels)
     common = {"id": id, "rtol": 1e-4, "atol": 1e-4}
     return [
-        Case("conv2d", (_data(*x), _data(*kernel)), attrs, batch=(0, None), **common),
-        Case("conv2d_kernel_grad", (_data(*x), _data(*dy)), {**attrs, "shape": kernel}, batch=(0, 0), **common),
-        Case("conv2d_input_grad", (_data(*dy), _data(*kernel)), {**attrs, "shape": x}, **common),
+        Case(op, (_data(*x), _data(*kernel)), attrs, batch=(0, None), **common),
+        Case(f"{op}_kernel_grad", (_data(*x), _data(*dy)), {**attrs, "shape": kernel}, batch=(0, 0), **common),
+        Case(f"{op}_input_grad", (_data(*dy), _data(*kernel)), {**attrs, "shape": x}, **common),
     ]
+
+
+def _volumes(id: str, x: tuple[int, ...], kernel: tuple[int, ...], attrs: Mapping[str, Any]) -> list[Case]:
+    return _rows(id, x, kernel, attrs, "conv3d")
+
+
+def _depthwise(id: str, x: tuple[int, ...], kernel: tuple[int, ...], attrs: Mapping[str, Any]) -> list[Case]:
+    return _rows(id, x, kernel, attrs, "depthwise_conv2d")
 
 
 _FIRST = "channels_first"
@@ -57,4 +70,26 @@ CASES: list[Case] = [
     *_rows("channels_first_same", (1, 2, 6, 7), (2, 3, 2, 5), _attrs((2, 1), "same", data_format=_FIRST)),
     *_rows("no_images", (0, 5, 5, 2), (3, 3, 2, 3), _attrs()),
     *_rows("wide_channels", (1, 5, 4, 33), (3, 3, 33, 17), _attrs(padding="same")),
+    *_volumes("3d", (2, 4, 5, 6, 2), (3, 2, 3, 2, 3), _attrs((1, 1, 1))),
+    *_volumes("3d_same", (1, 3, 5, 4, 3), (3, 3, 3, 3, 2), _attrs((1, 1, 1), "same")),
+    *_volumes("3d_strided", (2, 5, 7, 6, 2), (2, 3, 3, 2, 3), _attrs((2, 3, 2))),
+    *_volumes("3d_strided_same", (1, 6, 5, 7, 2), (3, 3, 2, 2, 5), _attrs((2, 1, 2), "same")),
+    *_volumes("3d_dilated", (1, 5, 7, 8, 2), (3, 2, 3, 2, 3), _attrs((1, 1, 1), "same", (2, 1, 3))),
+    *_volumes("3d_dilated_strided", (1, 6, 8, 9, 1), (2, 3, 3, 1, 2), _attrs((2, 2, 2), "same", (1, 2, 3))),
+    *_volumes("3d_pointwise", (2, 3, 2, 5, 4), (1, 1, 1, 4, 7), _attrs((1, 1, 1))),
+    *_volumes("3d_first", (2, 2, 3, 5, 4), (2, 3, 3, 2, 3), _attrs((1, 2, 1), "same", data_format=_FIRST)),
+    *_volumes("3d_none", (0, 3, 4, 4, 2), (2, 2, 2, 2, 3), _attrs((1, 1, 1))),
+    *_depthwise("dw_3x3", (2, 5, 6, 3), (3, 3, 3, 1), _attrs()),
+    *_depthwise("dw_same", (2, 5, 6, 5), (3, 3, 5, 1), _attrs(padding="same")),
+    *_depthwise("dw_multiplier", (2, 5, 6, 3), (3, 2, 3, 4), _attrs(padding="same")),
+    *_depthwise("dw_strided_same", (1, 8, 7, 17), (3, 3, 17, 1), _attrs((2, 2), "same")),
+    *_depthwise("dw_strided", (1, 11, 10, 33), (5, 4, 33, 1), _attrs((3, 2))),
+    *_depthwise("dw_dilated", (2, 9, 11, 16), (3, 3, 16, 1), _attrs(padding="same", dilation=(2, 3))),
+    *_depthwise("dw_dilated_strided", (1, 11, 12, 2), (3, 3, 2, 2), _attrs((2, 3), "same", (3, 2))),
+    *_depthwise("dw_small_images", (3, 2, 2, 7), (5, 5, 7, 1), _attrs(padding="same")),
+    *_depthwise("dw_stride_over_window", (1, 7, 9, 4), (2, 1, 4, 1), _attrs((3, 4), "same")),
+    *_depthwise("dw_1x1", (2, 3, 5, 1), (1, 1, 1, 3), _attrs()),
+    *_depthwise("dw_wide", (1, 7, 13, 67), (3, 3, 67, 1), _attrs(padding="same")),
+    *_depthwise("dw_first", (2, 3, 6, 5), (3, 3, 3, 2), _attrs((2, 1), "same", data_format=_FIRST)),
+    *_depthwise("dw_no_images", (0, 5, 5, 2), (3, 3, 2, 1), _attrs()),
 ]

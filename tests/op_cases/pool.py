@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from ir.graph import Attrs
-from ir.ops.pool import MaxPool2D
+from ir.ops import OPS
 from ir.ops.window import window
 from tests.op_case import Case
 
@@ -20,8 +20,8 @@ def _distinct(*shape: int) -> np.ndarray:
 
 
 def _attrs(
-    pool_size: tuple[int, int],
-    strides: tuple[int, int],
+    pool_size: tuple[int, ...],
+    strides: tuple[int, ...],
     padding: str = "valid",
     data_format: str = "channels_last",
 ) -> dict[str, Any]:
@@ -30,16 +30,17 @@ def _attrs(
 
 def _rows(id: str, x_shape: tuple[int, ...], attrs: Mapping[str, Any]) -> list[Case]:
     """Both poolings and their derivatives on one geometry."""
-    w = window("pool", attrs["pool_size"], attrs)
-    dy = _distinct(*w.output(x_shape, x_shape[w.axes[2]]))
+    rank = len(attrs["strides"])
+    w = window("pool", attrs["pool_size"], attrs, rank)
+    dy = _distinct(*w.output(x_shape, x_shape[w.axes[-1]]))
     x = _distinct(*x_shape)
-    (y,) = MaxPool2D().reference([x], Attrs(attrs))
+    (y,) = OPS[f"max_pool{rank}d"].reference([x], Attrs(attrs))
     return [
-        Case("max_pool2d", (x,), attrs, id=id, batch=(0,)),
-        Case("avg_pool2d", (x,), attrs, id=id, batch=(0,)),
-        Case("max_pool2d_grad", (x, y, dy), attrs, id=id, differentiable=(2,), batch=(0, 0, 0)),
-        Case("max_pool2d_grad_grad", (x, y, x[::-1]), attrs, id=id, differentiable=(2,), batch=(0, 0, 0)),
-        Case("avg_pool2d_grad", (dy,), {**attrs, "shape": x_shape}, id=id),
+        Case(f"max_pool{rank}d", (x,), attrs, id=id, batch=(0,)),
+        Case(f"avg_pool{rank}d", (x,), attrs, id=id, batch=(0,)),
+        Case(f"max_pool{rank}d_grad", (x, y, dy), attrs, id=id, differentiable=(2,), batch=(0, 0, 0)),
+        Case(f"max_pool{rank}d_grad_grad", (x, y, x[::-1]), attrs, id=id, differentiable=(2,), batch=(0, 0, 0)),
+        Case(f"avg_pool{rank}d_grad", (dy,), {**attrs, "shape": x_shape}, id=id),
     ]
 
 
@@ -60,4 +61,10 @@ CASES: list[Case] = [
     *_rows("channels_first_valid", (1, 5, 7, 6), _attrs((3, 2), (2, 2), "valid", "channels_first")),
     *_rows("no_images", (0, 4, 4, 2), _attrs((2, 2), (2, 2))),
     *_rows("wide_channels", (1, 4, 5, 37), _attrs((3, 3), (2, 2), "same")),
+    *_rows("3d", (2, 4, 6, 5, 3), _attrs((2, 2, 2), (2, 2, 2))),
+    *_rows("3d_same", (1, 5, 4, 7, 2), _attrs((3, 2, 3), (2, 1, 2), "same")),
+    *_rows("3d_gaps", (1, 7, 5, 8, 1), _attrs((1, 2, 2), (3, 3, 2), "same")),
+    *_rows("3d_lines_only", (2, 5, 3, 2, 2), _attrs((3, 1, 1), (2, 1, 1))),
+    *_rows("3d_first", (2, 3, 4, 5, 6), _attrs((2, 3, 2), (2, 2, 1), "same", "channels_first")),
+    *_rows("3d_none", (0, 4, 4, 4, 2), _attrs((2, 2, 2), (2, 2, 2))),
 ]
