@@ -1,4 +1,5 @@
-"""Measurements against other libraries: `python -m benchmarks` for networks, `python -m benchmarks kernels` for kernels.
+"""Measurements against other libraries: whole networks with `python -m benchmarks`, single kernels with
+`python -m benchmarks kernels`.
 
 Every library runs in a process of its own, in an interpreter of its own where an environment variable names one
 (`libraries.py`). All of them take turns within one run, on the same cores and with as many threads.

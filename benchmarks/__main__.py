@@ -11,7 +11,7 @@ import fnmatch
 import os
 import platform
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,18 +28,20 @@ def main(arguments: Sequence[str]) -> None:
     chosen = [n for n in known if any(fnmatch.fnmatch(n, p) for p in options.patterns or ["*"])]
     if not chosen:
         sys.exit(f"no workload matches {' '.join(options.patterns)}; there are:\n  " + "\n  ".join(known))
-    outcomes = _run(chosen, _libraries(kernels, options.libraries), options, kernels)
-    context = _context(options)
-    text = report.kernels(outcomes, context, CASES) if kernels else report.networks(outcomes, context)
+    found = _libraries(kernels, options.libraries)
+    text = ""
+    outcomes: list[Outcome] = []
+    for new in _run(chosen, found, options, kernels):
+        outcomes += new
+        text = _write(Path(options.output), kernels, outcomes, _context(options))
     print(text)
-    _write(Path(options.output), "kernels" if kernels else "networks", text, outcomes, context)
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m benchmarks [kernels]")
     parser.add_argument("patterns", nargs="*", metavar="PATTERN", help="workloads to run, as in 'train/*'; all if none")
     parser.add_argument("--libraries", nargs="+", metavar="NAME", help="only these")
-    parser.add_argument("--threads", type=int, nargs="+", default=[1], metavar="N", help="run everything with each of these")
+    parser.add_argument("--threads", type=int, nargs="+", default=[1], metavar="N", help="measure with each of these")
     parser.add_argument("--rounds", type=int, default=5, help="turns of each library")
     parser.add_argument("--seconds", type=float, default=1.0, help="length of a turn")
     parser.add_argument("--timeout", type=float, default=1800.0, help="seconds that a process may take to answer")
@@ -63,17 +65,15 @@ def _libraries(kernels: bool, names: Sequence[str] | None) -> list[libraries.Lib
 
 def _run(
     names: Sequence[str], found: Sequence[libraries.Library], options: argparse.Namespace, kernels: bool
-) -> list[Outcome]:
+) -> Iterator[list[Outcome]]:
     count, seconds = (2, 0.1) if options.quick else (options.rounds, options.seconds)
     how = rounds.Options(count, seconds, options.timeout, cold=not options.no_cold)
-    outcomes: list[Outcome] = []
     for threads in options.threads:
         for new in (rounds.kernels if kernels else rounds.networks)(names, found, threads, how):
-            outcomes += new
             for workload, row in medians(new).items():
                 words = [f"{n} {1e3 * t:.3g}" for n, t in row.items()] + [f"{o.library} failed" for o in new if o.error]
                 print(f"{workload}, {threads} threads, ms: {', '.join(words)}", file=sys.stderr, flush=True)
-    return outcomes
+            yield new
 
 
 def _context(options: argparse.Namespace) -> dict[str, Any]:
@@ -89,7 +89,10 @@ def _processor() -> str:
         return platform.processor() or platform.machine()
 
 
-def _write(folder: Path, name: str, text: str, outcomes: Sequence[Outcome], context: dict[str, Any]) -> None:
+def _write(folder: Path, kernels: bool, outcomes: Sequence[Outcome], context: dict[str, Any]) -> str:
+    """Writes what is known so far, since a run may be long; returns the report."""
+    name = "kernels" if kernels else "networks"
+    text = report.kernels(outcomes, context, CASES) if kernels else report.networks(outcomes, context)
     folder.mkdir(parents=True, exist_ok=True)
     (folder / f"{name}.md").write_text(text, encoding="utf-8")
     (folder / f"{name}.json").write_text(to_json(outcomes, context), encoding="utf-8")
@@ -98,7 +101,7 @@ def _write(folder: Path, name: str, text: str, outcomes: Sequence[Outcome], cont
         rows = {w: ratios(row) for w, row in medians(o for o in outcomes if o.threads == threads).items()}
         picture = plot.svg(f"{name}, threads: {threads}", rows, others)
         (folder / f"{name}-{threads}.svg").write_text(picture, encoding="utf-8")
-    print(f"written to {folder}", file=sys.stderr)
+    return text
 
 
 if __name__ == "__main__":

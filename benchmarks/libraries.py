@@ -60,9 +60,7 @@ NETWORKS: tuple[Library, ...] = (
         {"KERAS_BACKEND": "jax", "JAX_PLATFORMS": "cpu"},
     ),
     Library("torch", "benchmarks.networks.with_torch", ("torch",), _TORCH, _NO_GPU),
-    Library(
-        "torch.compile", "benchmarks.networks.with_torch_compile", ("torch",), _TORCH, _NO_GPU, cache=_INDUCTOR
-    ),
+    Library("torch.compile", "benchmarks.networks.with_torch_compile", ("torch",), _TORCH, _NO_GPU, cache=_INDUCTOR),
     Library(
         "onnxruntime",
         "benchmarks.networks.with_onnxruntime",

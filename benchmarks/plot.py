@@ -32,7 +32,8 @@ def svg(title: str, rows: dict[str, dict[str, float]], libraries: Sequence[str])
         for library, ratio in row.items():
             colour = _COLOURS[libraries.index(library) % len(_COLOURS)]
             tip = f"<title>{escape(library)}: {ratio:.2f}</title>"
-            parts.append(f'<circle cx="{place(ratio)}" cy="{y}" r="5" fill="{colour}" fill-opacity="0.8">{tip}</circle>')
+            dot = f'cx="{place(ratio)}" cy="{y}" r="5" fill="{colour}" fill-opacity="0.8"'
+            parts.append(f"<circle {dot}>{tip}</circle>")
     for number, library in enumerate(libraries):
         x = _LEFT + 110 * number
         colour = _COLOURS[number % len(_COLOURS)]
@@ -40,8 +41,9 @@ def svg(title: str, rows: dict[str, dict[str, float]], libraries: Sequence[str])
         parts.append(_text(x + 14, _TOP - 16, library, "start"))
     parts.append(_text(_LEFT + _WIDTH / 2, bottom + 34, "time / kgraph's time (logarithmic)", "middle"))
     width, height = _LEFT + _WIDTH + 30, bottom + 46
-    head = f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height}" font-family="sans-serif"'
-    return "\n".join([f'{head} font-size="12">', '<rect width="100%" height="100%" fill="#fff"/>', *parts, "</svg>"]) + "\n"
+    size = f'width="{width}" height="{height}"'
+    head = f'<svg xmlns="http://www.w3.org/2000/svg" {size} font-family="sans-serif" font-size="12">'
+    return "\n".join([head, '<rect width="100%" height="100%" fill="#fff"/>', *parts, "</svg>"]) + "\n"
 
 
 def _text(x: float, y: float, text: str, anchor: str, style: str = "") -> str:

@@ -68,8 +68,10 @@ def _steps(outcomes: Sequence[Outcome]) -> str:
 
 def _imports(outcomes: Sequence[Outcome]) -> str:
     names = libraries_of(outcomes)
-    seconds = [min((o.import_seconds for o in outcomes if o.library == n and o.import_seconds), default=None) for n in names]
-    return table(["", *names], [["import", *map(number, seconds)]])
+    found: dict[str, list[float]] = {n: [] for n in names}
+    for o in outcomes:
+        found[o.library] += [o.import_seconds] if o.import_seconds else []
+    return table(["", *names], [["import", *(number(min(seconds, default=None)) for seconds in found.values())]])
 
 
 def _first_step(outcome: Outcome) -> str:

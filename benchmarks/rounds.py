@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import subprocess
 import tempfile
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -13,6 +14,7 @@ from benchmarks.process import Process, WorkerError, command, environment
 from benchmarks.results import Outcome
 
 _LEAST = 3  # steps per turn, however long they take
+_PAUSE = 0.05  # seconds between turns, in which the threads of the one before stop spinning
 
 
 @dataclass(frozen=True)
@@ -78,6 +80,7 @@ def _take_turns(processes: dict[str, Process], outcomes: Sequence[tuple[Library,
     for _ in range(options.rounds):
         for _, outcome in outcomes:
             if not outcome.error:
+                time.sleep(_PAUSE)
                 with _noting(outcome):
                     answer = processes[outcome.library].ask(seconds=options.seconds, least=_LEAST)
                     outcome.times += answer["times"]

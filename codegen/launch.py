@@ -1,5 +1,6 @@
 """Launches: what lowering a node gives. Before it comes a graph that the passes have optimised; after it
-`schedule.py` orders launches, `memory.py` places their buffers and `program.py` binds sizes and fills the table.
+`schedule.py` orders launches, `memory.py` places their buffers and `program.py` binds sizes and fills the table. Loops
+and branches nest: a `Step` is a launch, a `Loop` or a `Branch`.
 
 A launch runs one kernel over a range of tiles: `kernel(args, lo, hi, worker)`, where `args` is the address of a row of
 64-bit slots. Literals such as alpha or epsilon are slots too, so that they make no new kernel.
@@ -8,7 +9,7 @@ A launch runs one kernel over a range of tiles: `kernel(args, lo, hi, worker)`, 
 from __future__ import annotations
 
 import enum
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -25,6 +26,7 @@ class BufferKind(enum.Enum):
     CONSTANT = "constant"  # filled when the program is built
     TEMP = "temp"  # lives in the arena
     PERSISTENT = "persistent"  # result of the prologue; outlives runs
+    MOVING = "moving"  # a part of another buffer, further on in each iteration of a loop
 
 
 @dataclass(eq=False)
@@ -35,6 +37,26 @@ class Buffer:
     nbytes: Dim
     type: TensorType | None = None
     name: str = ""
+    part: Part | None = None  # of a MOVING buffer
+
+    @property
+    def root(self) -> Buffer:
+        """The buffer that has memory of its own: this one, or the one that it moves along."""
+        return self if self.part is None else self.part.of.root
+
+
+class LoopId:
+    """What tells one loop from another; compared by identity."""
+
+
+@dataclass(frozen=True)
+class Part:
+    """In iteration i of `loop`: the bytes of `of` from `first + i * step` on."""
+
+    of: Buffer
+    first: Dim
+    step: Dim
+    loop: LoopId
 
 
 @dataclass(frozen=True)
@@ -116,11 +138,86 @@ class Launch:
 
     @property
     def reads(self) -> tuple[Buffer, ...]:
-        return tuple(s.buffer for s in self.slots if isinstance(s, Read) or (isinstance(s, Write) and s.reads))
+        return tuple(s.buffer.root for s in self.slots if isinstance(s, Read) or (isinstance(s, Write) and s.reads))
 
     @property
     def writes(self) -> tuple[Buffer, ...]:
-        return tuple(s.buffer for s in self.slots if isinstance(s, Write))
+        return tuple(s.buffer.root for s in self.slots if isinstance(s, Write))
+
+    @property
+    def bodies(self) -> tuple[tuple[Step, ...], ...]:
+        return ()
+
+    @property
+    def touched(self) -> tuple[Buffer, ...]:
+        """The buffers in its slots, each once; of a MOVING one only what one iteration sees."""
+        return tuple(dict.fromkeys(s.buffer for s in self.slots if isinstance(s, (Read, Write))))
+
+
+@dataclass(frozen=True)
+class _Nested:
+    """A step that has launches in it."""
+
+    inplace = ()
+    order = Order.BARRIER
+
+    @property
+    def bodies(self) -> tuple[tuple[Step, ...], ...]:
+        raise TypeError(f"{type(self).__name__} has no bodies")
+
+    @property
+    def reads(self) -> tuple[Buffer, ...]:
+        return tuple(dict.fromkeys(b for body in self.bodies for step in body for b in step.reads))
+
+    @property
+    def writes(self) -> tuple[Buffer, ...]:
+        return tuple(dict.fromkeys(b for body in self.bodies for step in body for b in step.writes))
+
+
+@dataclass(frozen=True)
+class Loop(_Nested):
+    """Runs `body` `count` times; `id` names it in the MOVING buffers that its launches use."""
+
+    body: tuple[Step, ...]
+    count: Size
+    id: LoopId
+    origin: tuple[str, ...] = ()
+    comment: str = ""
+
+    @property
+    def bodies(self) -> tuple[tuple[Step, ...], ...]:
+        return (self.body,)
+
+
+@dataclass(frozen=True)
+class Branch(_Nested):
+    """Runs `then` where the bool in `condition` holds, else `otherwise`."""
+
+    condition: Buffer
+    then: tuple[Step, ...]
+    otherwise: tuple[Step, ...]
+    origin: tuple[str, ...] = ()
+    comment: str = ""
+
+    @property
+    def bodies(self) -> tuple[tuple[Step, ...], ...]:
+        return self.then, self.otherwise
+
+    @property
+    def reads(self) -> tuple[Buffer, ...]:
+        return (self.condition.root, *super().reads)
+
+
+Step = Launch | Loop | Branch
+
+
+def launches_of(steps: Sequence[Step]) -> Iterator[Launch]:
+    """All launches, those in bodies included, in the order of the text."""
+    for step in steps:
+        if isinstance(step, Launch):
+            yield step
+        for body in step.bodies:
+            yield from launches_of(body)
 
 
 class LowerContext(Protocol):
@@ -138,5 +235,11 @@ class LowerContext(Protocol):
     def constant(self, data: bytes, name: str) -> Buffer:
         """A buffer with fixed content."""
 
+    def body(
+        self, graph: Graph, inputs: Sequence[Buffer], outputs: Sequence[Buffer], states: Sequence[Buffer] = ()
+    ) -> list[Step]:
+        """The steps that compute the results of `graph` from what lies in `inputs`: the first results into `outputs`,
+        the last ones into `states`, which are also among `inputs`."""
 
-Lowering = Callable[[Node, LowerContext], list[Launch]]
+
+Lowering = Callable[[Node, LowerContext], Sequence[Step]]

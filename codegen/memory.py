@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from codegen.launch import Buffer, BufferKind, Launch
+from codegen.launch import Branch, Buffer, BufferKind, Launch, Loop, Step
 from ir import dims
 from ir.dims import Dim
 
@@ -19,7 +19,10 @@ ALIGNMENT = 64  # bytes; a cache line and the widest vector
 
 @dataclass(frozen=True)
 class Lifetime:
-    """From launch number `first` (which writes it first) to launch number `last` (which uses it last), inclusive."""
+    """From launch number `first` (which writes it first) to launch number `last` (which uses it last), inclusive.
+
+    Launches are numbered in the order of the text, those in bodies included.
+    """
 
     first: int
     last: int
@@ -39,8 +42,9 @@ class Lifetimes:
     block_of: Mapping[Buffer, Buffer]
 
 
-def lifetimes(launches: Sequence[Launch], alias: Mapping[Buffer, Buffer]) -> Lifetimes:
+def lifetimes(steps: Sequence[Step], alias: Mapping[Buffer, Buffer]) -> Lifetimes:
     """The lifetimes of all temporary buffers; buffers in `alias` live elsewhere (in a variable) and get none."""
+    launches, loops = _number(steps)
     first: dict[Buffer, int] = {}
     last: dict[Buffer, int] = {}
     for i, launch in enumerate(launches):
@@ -48,6 +52,12 @@ def lifetimes(launches: Sequence[Launch], alias: Mapping[Buffer, Buffer]) -> Lif
             if buffer.kind is BufferKind.TEMP and buffer not in alias:
                 first.setdefault(buffer, i)
                 last[buffer] = i
+    for start, stop in loops:
+        # What a loop shares with the outside lives in every iteration; what one iteration writes and reads does not.
+        for buffer in first:
+            if first[buffer] < start <= last[buffer] or first[buffer] <= stop < last[buffer]:
+                first[buffer] = min(first[buffer], start)
+                last[buffer] = max(last[buffer], stop)
     block_of: dict[Buffer, Buffer] = {b: b for b in first}
     end = dict(last)
     for i, launch in enumerate(launches):
@@ -70,6 +80,26 @@ def lifetimes(launches: Sequence[Launch], alias: Mapping[Buffer, Buffer]) -> Lif
                 end[root] = last[written]
     blocks = {b: Lifetime(first[b], end[b]) for b in first if block_of[b] is b}
     return Lifetimes(blocks, block_of)
+
+
+def _number(steps: Sequence[Step]) -> tuple[list[Launch | Branch], list[tuple[int, int]]]:
+    """All launches in order (a branch's test counts as one), and the first and last number in each loop, inner loops
+    first."""
+    numbered: list[Launch | Branch] = []
+    loops: list[tuple[int, int]] = []
+
+    def add(steps: Sequence[Step]) -> None:
+        for step in steps:
+            start = len(numbered)
+            if not isinstance(step, Loop):
+                numbered.append(step)
+            for body in step.bodies:
+                add(body)
+            if isinstance(step, Loop) and len(numbered) > start:
+                loops.append((start, len(numbered) - 1))
+
+    add(steps)
+    return numbered, loops
 
 
 def plan(sizes: Mapping[Buffer, int], lives: Mapping[Buffer, Lifetime]) -> tuple[dict[Buffer, int], int]:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from codegen.launch import Buffer, BufferKind, Launch, Order, Read, Write
+from codegen.launch import Branch, Buffer, BufferKind, Launch, Loop, Order, Read, Step, Write
 from codegen.source import Kernel
 from ir.dims import Dim, ceildiv
 from ir.graph import Graph, Node, Value, Variable
@@ -40,8 +40,8 @@ class Schedule:
     """The launches of a graph. `alias` maps the buffers of updates written in place to their variables' buffers."""
 
     graph: Graph
-    prologue: tuple[Launch, ...]
-    launches: tuple[Launch, ...]
+    prologue: tuple[Step, ...]
+    launches: tuple[Step, ...]
     inputs: tuple[Buffer, ...]
     outputs: tuple[Buffer, ...]
     variables: dict[Variable, Buffer]
@@ -49,7 +49,10 @@ class Schedule:
     alias: dict[Buffer, Buffer]
 
 
-def schedule(graph: Graph, lower: Callable[[Node, Scheduler], list[Launch]]) -> Schedule:
+Lower = Callable[[Node, "Scheduler"], Sequence[Step]]
+
+
+def schedule(graph: Graph, lower: Lower) -> Schedule:
     """Lowers every node of `graph` with `lower` and orders the launches."""
     return Scheduler(graph).run(lower)
 
@@ -90,44 +93,68 @@ class Scheduler:
 
     # The schedule
 
-    def run(self, lower: Callable[[Node, Scheduler], list[Launch]]) -> Schedule:
-        outputs, copied = self._place_outputs()
-        launches: list[Launch] = []
-        names = value_names(self.graph)
-        for node in self.graph.nodes:
-            if node.op.name in ALIASES or node.op.name == "constant":
-                continue
-            comment = format_node(node, names)
-            for launch in lower(node, self):
-                origin = launch.origin or node.origin
-                launches.append(replace(launch, origin=origin, comment=launch.comment or comment))
+    def run(self, lower: Lower) -> Schedule:
+        self._lower = lower
+        outputs = [Buffer(BufferKind.OUTPUT, v.type.nbytes, v.type, v.name or "") for v in self.graph.outputs]
+        copied = self._place(self.graph.outputs, outputs)
+        launches = self._lower_nodes()
         launches += _copies(copied, "output")
         staged, final = self._stage_updates()
         launches += [copy_launch(src, dst, "old value of") for src, dst in staged]
-        alias = self._updates_in_place(launches, final)
+        alias = _updates_in_place(launches, final)
         launches += _copies([(src, dst) for src, dst in final if src not in alias], "update")
         prologue, rest = self._split_prologue(launches, alias)
-        return Schedule(self.graph, prologue, rest, self.inputs, outputs, self.variables, self.constants, alias)
+        variables = self.variables
+        return Schedule(self.graph, prologue, rest, self.inputs, tuple(outputs), variables, self.constants, alias)
+
+    def body(
+        self, graph: Graph, inputs: Sequence[Buffer], outputs: Sequence[Buffer], states: Sequence[Buffer] = ()
+    ) -> list[Step]:
+        """See `LowerContext`."""
+        inner = Scheduler(graph)
+        inner.constants = self.constants
+        inner._lower = self._lower
+        inner._buffers = dict(zip(graph.inputs, inputs, strict=True))
+        copied = inner._place(graph.outputs[: len(outputs)], outputs)
+        final = [(inner.buffer(v), s) for v, s in zip(graph.outputs[len(outputs) :], states, strict=True)]
+        final = [(new, state) for new, state in final if new is not state]
+        steps = inner._lower_nodes()
+        steps += _copies(copied, "output")
+        # A new state that is the old content of another one is copied aside, since all states change at once.
+        aside = {b: self.temp(b.nbytes, b.name) for b, _ in final if b in states}
+        steps += [copy_launch(source, target, "old state") for source, target in aside.items()]
+        final = [(aside.get(new, new), state) for new, state in final]
+        in_place = _updates_in_place(steps, final)
+        steps = [_with_buffers(step, in_place) for step in steps]
+        return steps + _copies([(new, state) for new, state in final if new not in in_place], "state")
+
+    def _lower_nodes(self) -> list[Step]:
+        steps: list[Step] = []
+        names = value_names(self.graph)
+        for node in order_nodes(self.graph, ALIASES):
+            if node.op.name in ALIASES or node.op.name == "constant":
+                continue
+            comment = format_node(node, names)
+            for step in self._lower(node, self):
+                steps.append(replace(step, origin=step.origin or node.origin, comment=step.comment or comment))
+        return steps
 
     def _root(self, value: Value) -> Value:
         while value.node is not None and value.node.op.name in ALIASES:
             value = value.node.inputs[0]
         return value
 
-    def _place_outputs(self) -> tuple[tuple[Buffer, ...], list[tuple[Buffer, Buffer]]]:
-        """Outputs are computed where the user will see them, unless they are something else already; those are
-        copied."""
-        outputs: list[Buffer] = []
+    def _place(self, values: Sequence[Value], places: Sequence[Buffer]) -> list[tuple[Buffer, Buffer]]:
+        """Lets results be computed in their places, unless they are something else already; gives those, which are to
+        be copied."""
         copied: list[tuple[Buffer, Buffer]] = []
-        for v in self.graph.outputs:
+        for v, place in zip(values, places, strict=True):
             root = self._root(v)
-            buffer = Buffer(BufferKind.OUTPUT, v.type.nbytes, v.type, v.name or "")
             if root not in self._buffers and root.node is not None and root.node.op.name != "constant":
-                self._buffers[root] = buffer
+                self._buffers[root] = place
             else:
-                copied.append((self.buffer(root), buffer))
-            outputs.append(buffer)
-        return tuple(outputs), copied
+                copied.append((self.buffer(root), place))
+        return copied
 
     def _stage_updates(self) -> tuple[list[tuple[Buffer, Buffer]], list[tuple[Buffer, Buffer]]]:
         """What to copy aside first, and pairs (new content, variable's buffer). A new content that is itself another
@@ -145,33 +172,9 @@ class Scheduler:
             final.append((source, target))
         return staged, final
 
-    def _updates_in_place(
-        self, launches: Sequence[Launch], final: Sequence[tuple[Buffer, Buffer]]
-    ) -> dict[Buffer, Buffer]:
-        first_write: dict[Buffer, int] = {}
-        last_read: dict[Buffer, int] = {}
-        for i, launch in enumerate(launches):
-            for b in launch.writes:
-                first_write.setdefault(b, i)
-            for b in launch.reads:
-                last_read[b] = i
-        sources = [s for s, _ in final]
-        alias: dict[Buffer, Buffer] = {}
-        for source, target in final:
-            # A new value that the user also gets, a constant, or one that goes to two variables needs a copy.
-            if source.kind is not BufferKind.TEMP or sources.count(source) > 1 or source not in first_write:
-                continue
-            written = first_write[source]
-            read = last_read.get(target, -1)
-            # No later launch may read the old value; the launch that writes may, if it does so element by element.
-            if read > written or (read == written and (source, target) not in launches[written].inplace):
-                continue
-            alias[source] = target
-        return alias
-
     def _split_prologue(
-        self, launches: Sequence[Launch], alias: Mapping[Buffer, Buffer]
-    ) -> tuple[tuple[Launch, ...], tuple[Launch, ...]]:
+        self, launches: Sequence[Step], alias: Mapping[Buffer, Buffer]
+    ) -> tuple[tuple[Step, ...], tuple[Step, ...]]:
         updated = {self.variables[u.variable] for u in self.graph.updates}
         writers: dict[Buffer, list[int]] = {}
         for i, launch in enumerate(launches):
@@ -204,7 +207,44 @@ class Scheduler:
         )
 
 
-def _copies(pairs: Sequence[tuple[Buffer, Buffer]], what: str) -> list[Launch]:
+def _with_buffers(step: Step, new: Mapping[Buffer, Buffer]) -> Step:
+    """`step` on other buffers."""
+    if isinstance(step, Loop):
+        return replace(step, body=tuple(_with_buffers(s, new) for s in step.body))
+    if isinstance(step, Branch):
+        then, otherwise = (tuple(_with_buffers(s, new) for s in body) for body in step.bodies)
+        return replace(step, condition=new.get(step.condition, step.condition), then=then, otherwise=otherwise)
+    slots = [replace(s, buffer=new.get(s.buffer, s.buffer)) if isinstance(s, (Read, Write)) else s for s in step.slots]
+    inplace = tuple((new.get(w, w), new.get(r, r)) for w, r in step.inplace)
+    return replace(step, slots=tuple(slots), inplace=inplace)
+
+
+def _updates_in_place(
+    launches: Sequence[Step], final: Sequence[tuple[Buffer, Buffer]]
+) -> dict[Buffer, Buffer]:
+    first_write: dict[Buffer, int] = {}
+    last_read: dict[Buffer, int] = {}
+    for i, launch in enumerate(launches):
+        for b in launch.writes:
+            first_write.setdefault(b, i)
+        for b in launch.reads:
+            last_read[b] = i
+    sources = [s for s, _ in final]
+    alias: dict[Buffer, Buffer] = {}
+    for source, target in final:
+        # A new value that the user also gets, a constant, or one that goes to two variables needs a copy.
+        if source.kind is not BufferKind.TEMP or sources.count(source) > 1 or source not in first_write:
+            continue
+        written = first_write[source]
+        read = last_read.get(target, -1)
+        # No later launch may read the old value; the launch that writes may, if it does so element by element.
+        if read > written or (read == written and (source, target) not in launches[written].inplace):
+            continue
+        alias[source] = target
+    return alias
+
+
+def _copies(pairs: Sequence[tuple[Buffer, Buffer]], what: str) -> list[Step]:
     """Copies that come after everything before them, in any order among themselves."""
     copies = [copy_launch(source, target, what) for source, target in pairs]
     return [replace(c, order=Order.INDEPENDENT) if i else c for i, c in enumerate(copies)]
@@ -216,5 +256,6 @@ def copy_launch(source: Buffer, target: Buffer, what: str) -> Launch:
         (Read(source), Write(target), source.nbytes),
         ceildiv(source.nbytes, _COPY_TILE),
         work=source.nbytes,
+        inplace=((target, source),),
         comment=f"copy to {what} {target.name}".rstrip(),
     )

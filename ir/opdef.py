@@ -113,6 +113,10 @@ class Op:
         """The same computation in simpler ops, or None where the op is primitive."""
         return None
 
+    def adapt(self, attrs: Attrs, inputs: Sequence[Value]) -> Attrs:
+        """`attrs` for operands whose types may have changed; ops with bodies fit these to the operands."""
+        return attrs
+
     def check_attrs(self, attrs: Attrs) -> None:
         """Raises TypeRuleError unless the attributes are exactly those of the schema, each of its kind."""
         if set(attrs) != set(self.schema):

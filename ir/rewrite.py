@@ -117,7 +117,7 @@ def substitute(graph: Graph, env: Env) -> Graph:
 
 def retype(node: Node, inputs: tuple[Value, ...], env: Env) -> Node:
     """`node` over inputs whose types may differ: symbols replaced in its attributes, its type rule run again."""
-    attrs: Attrs = node.attrs.substitute(env)
+    attrs: Attrs = node.op.adapt(node.attrs.substitute(env), inputs)
     types, constraints = infer(node.op, inputs, attrs)
     new = Node(node.op, inputs, attrs, types, node.origin, constraints)
     for old, out in zip(node.outputs, new.outputs, strict=True):

@@ -38,7 +38,7 @@ def fma(threads: int) -> Callable[[], None]:
 
     def operands() -> tuple[np.ndarray, list[np.ndarray]]:
         # Every step of k reads the same elements of A and B; the rows of A and C are `columns` elements apart.
-        a, b, c = np.zeros((rows, columns), np.float32), np.zeros(columns, np.float32), np.zeros((rows, columns), np.float32)
+        a, b, c = (np.zeros(n * columns, np.float32) for n in (rows, 1, rows))
         places, steps = np.arange(rows, dtype=np.int64) * 4 * columns, np.zeros(_DEPTH, np.int64)
         at = [x.ctypes.data for x in (a, places, steps, b, c)]
         slots = [multiply, _DEPTH, at[0], at[1], at[2], at[3], 0, at[4], at[1], 0]

@@ -37,7 +37,7 @@ def _step(case: Case, x: list[Any]) -> Callable[[], Any]:
         (axis,) = case.options
         reduce = torch.sum if kind == "sum" else torch.amax
         return lambda: reduce(x[0], dim=(0, 1) if axis is None else axis)
-    run: Callable[..., Any] = {
+    steps: dict[str, Callable[..., Any]] = {
         "copy": lambda x, out: out.copy_(x),
         "matmul": lambda x, y, out: torch.mm(x, y, out=out),
         "matmul_nt": lambda x, y, out: torch.mm(x, y.T, out=out),
@@ -50,7 +50,8 @@ def _step(case: Case, x: list[Any]) -> Callable[[], Any]:
         "tanh": lambda x, out: torch.tanh(x, out=out),
         "sigmoid": lambda x, out: torch.sigmoid(x, out=out),
         "softmax": lambda x, out: torch.softmax(x, 1, out=out),
-    }[kind]
+    }
+    run = steps[kind]
     rows = x[0].shape[1 if kind == "matmul_tn" else 0]
     columns = x[-1].shape[0 if kind == "matmul_nt" else 1] if kind.startswith("matmul") else None
     out = torch.empty(rows, columns) if columns else torch.empty_like(x[0])

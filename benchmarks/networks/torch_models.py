@@ -75,9 +75,7 @@ def resnet20() -> nn.Module:
                 yield _Residual(body, shortcut)
                 inputs = filters
 
-    return nn.Sequential(
-        _normalised(3, 16, 3), *blocks(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(64, 10)
-    )
+    return nn.Sequential(_normalised(3, 16, 3), *blocks(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(64, 10))
 
 
 def resnet50() -> nn.Module:

@@ -20,6 +20,7 @@ def load(threads: int) -> str:
 
 def prepare(name: str, threads: int) -> Callable[[], Any]:
     import keras
+
     from benchmarks.networks import models
 
     workload = WORKLOADS[name]

@@ -21,6 +21,7 @@ def load(threads: int) -> str:
 def prepare(name: str, threads: int) -> Callable[[], Any]:
     import tensorflow as tf
     import tf_keras
+
     from benchmarks.networks import models
 
     workload = WORKLOADS[name]

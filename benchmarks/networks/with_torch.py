@@ -18,6 +18,7 @@ def load(threads: int) -> str:
 def model_and_images(workload: Workload) -> tuple[Any, Any]:
     """The network and a batch of images, both with channels last in memory."""
     import torch
+
     from benchmarks.networks import torch_models
 
     model = torch_models.NETWORKS[workload.network]().to(memory_format=torch.channels_last)
@@ -50,6 +51,7 @@ def _predict(model: Any, images: Any) -> Callable[[], Any]:
 
 def _train(workload: Workload, model: Any, run: Any, images: Any) -> Callable[[], Any]:
     import torch
+
     from benchmarks.networks import torch_models
 
     optimizer = torch_models.OPTIMIZERS[workload.network](model.parameters())
@@ -60,6 +62,6 @@ def _train(workload: Workload, model: Any, run: Any, images: Any) -> Callable[[]
         loss = torch.nn.functional.cross_entropy(run(images), labels)
         loss.backward()
         optimizer.step()
-        return loss.item()
+        return float(loss.item())
 
     return step

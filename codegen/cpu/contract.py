@@ -150,7 +150,7 @@ def kernel(args, lo, hi, worker):
             a_base += q % s[at] * s[at + 1]
             b_base += q % s[at] * s[at + 2]
             q = q // s[at]
-        c_base = c + c_start + part_of * c_split
+        c_base = c + part_of * c_split
         r0 = block * row_block
         n_rows = min(row_block, rows - r0)
         j0 = panel * width
@@ -174,7 +174,7 @@ def kernel(args, lo, hi, worker):
             while done < n_rows:
                 run = min(m3 - d3, n_rows - done)
                 x = d0 * am0 + d1 * am1 + d2 * am2 + d3 * am3
-                y = d0 * cm0 + d1 * cm1 + d2 * cm2 + d3 * cm3 + batch * c_batch
+                y = c_start + d0 * cm0 + d1 * cm1 + d2 * cm2 + d3 * cm3 + batch * c_batch
                 for i in range(run):
                     store(a_table, done + i, x + i * am3)
                     store(c_table, done + i, y + i * cm3)

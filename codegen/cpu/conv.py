@@ -1,7 +1,8 @@
-"""Convolution and its two gradients as contractions (`contract.py`): implicit GEMM, no patches in memory.
+"""Dense convolutions of images and volumes and their two gradients as contractions (`contract.py`): implicit GEMM, no
+patches in memory.
 
 Rows of the product are pixels of the result, which run through lines and images; its depth is (kernel line, kernel
-column, channel).
+column, channel). For volumes both have one more digit, the plane.
 
     forward          y[n,oh,ow; oc] = sum x[n, oh*s + kh*d, ow*s + kw*d, c] * w[kh,kw,c; oc]            x padded
     input gradient   the same of dy, padded on all sides, with the kernel flipped and its channels exchanged; stride s
@@ -9,18 +10,20 @@ column, channel).
     kernel gradient  dw[kh,kw,c; oc] = sum over n, oh, ow of x[n, oh*s + kh*d, ow*s + kw*d, c] * dy[n,oh,ow; oc]
 
 Padding is copied into a workspace first. Images are channels_last inside (`channels.py` brings others there); float16
-is computed in float32.
+is computed in float32. `depthwise.py` is for convolutions that keep channels apart.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import functools
+import itertools
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from codegen.cpu.channels import in_channels_last
 from codegen.cpu.contract import Contraction, Digits, Operand, contract, strides
-from codegen.cpu.epilogue import lower_epilogue
+from codegen.cpu.epilogue import Epilogue, lower_epilogue
 from codegen.cpu.features import Vectors
 from codegen.cpu.widen import narrow, widen
 from codegen.launch import Buffer, Choose, Launch, LowerContext, Lowering, Order, Read, Write
@@ -29,12 +32,13 @@ from ir import dims, dtypes
 from ir.dims import Dim
 from ir.dtypes import DType
 from ir.graph import Attrs, Node
+from ir.ops.window import pads
 
 
-def lower_conv2d(node: Node, ctx: LowerContext, vectors: Vectors | None = None) -> list[Launch]:
-    """`conv2d(x, kernel) {strides, padding, dilation, data_format}`."""
+def lower_conv(node: Node, ctx: LowerContext, vectors: Vectors | None = None) -> list[Launch]:
+    """`conv2d(x, kernel) {strides, padding, dilation, data_format}`, and `conv3d`."""
     if node.attrs["data_format"] == "channels_first":
-        return in_channels_last(node, ctx, functools.partial(lower_conv2d, vectors=vectors), (True, False, True))
+        return in_channels_last(node, ctx, functools.partial(lower_conv, vectors=vectors), (True, False, True))
     return _forward(node, ctx, vectors)
 
 
@@ -45,32 +49,69 @@ def lower_fused_conv2d(node: Node, ctx: LowerContext, vectors: Vectors | None = 
     return _forward(node, ctx, vectors)
 
 
-def lower_conv2d_input_grad(node: Node, ctx: LowerContext, vectors: Vectors | None = None) -> list[Launch]:
-    """`conv2d_input_grad(dy, kernel) {shape, strides, padding, dilation, data_format}`."""
+def lower_conv_input_grad(node: Node, ctx: LowerContext, vectors: Vectors | None = None) -> list[Launch]:
+    """`conv2d_input_grad(dy, kernel) {shape, strides, padding, dilation, data_format}`, `conv3d_input_grad`, and
+    `fused_conv2d_input_grad`, which is channels_last and has an epilogue.
+    """
     if node.attrs["data_format"] == "channels_first":
-        inner = functools.partial(lower_conv2d_input_grad, vectors=vectors)
+        inner = functools.partial(lower_conv_input_grad, vectors=vectors)
         return in_channels_last(node, ctx, inner, (True, False, True))
-    dy, kernel = (v.shape for v in node.inputs)
-    g = _Geometry(node.attrs, node.output.shape, kernel, dy)
-    before, (a, b) = widen(node, ctx, node.inputs)
-    (c,), after = narrow(node, ctx)
-    lines = _Phases(g.h, g.oh, g.kh, g.sh, g.dh, g.top)
-    columns = _Phases(g.w, g.ow, g.kw, g.sw, g.dw, g.left)
-    if lines.padded or columns.padded:
-        target = (g.n, lines.size, columns.size, g.oc)
-        pad, a = _padded(node, ctx, a, _computed(node), (g.n, g.oh, g.ow, g.oc), target, (lines.before, columns.before))
+    dy, kernel = (v.shape for v in node.inputs[:2])
+    g = Geometry(node.attrs, node.outputs[0].shape, kernel, dy)
+    before, (a, b) = widen(node, ctx, node.inputs[:2])
+    outputs, after = narrow(node, ctx)
+    epilogue = _epilogue(node, ctx, outputs)
+    axes = [Phases(axis) for axis in g.axes]
+    sizes = [phases.size for phases in axes]
+    if any(phases.padded for phases in axes):
+        starts = [phases.before for phases in axes]
+        pad, a = _padded(node, ctx, a, g.n, [axis.out for axis in g.axes], sizes, starts, kernel[-1])
         before.append(pad)
     launches: list[Launch] = []
-    for line in lines.phases:
-        for column in columns.phases:
-            what = _input_grad_phase(node, g, (a, b, c), line, column, lines.size, columns.size)
-            phase = contract(what, ctx, vectors)
-            launches += phase if not launches else [dataclasses.replace(phase[0], order=Order.INDEPENDENT), *phase[1:]]
+    for phases in itertools.product(*(axis.phases for axis in axes)):
+        what = _input_grad_phase(node, g, (a, b, outputs[0]), phases, sizes, kernel[-1])
+        launched = contract(dataclasses.replace(what, epilogue=epilogue), ctx, vectors)
+        if launches:
+            launched[0] = dataclasses.replace(launched[0], order=Order.INDEPENDENT)
+        launches += launched
     return [*before, *launches, *after]
 
 
 @dataclass(frozen=True)
-class _Phase:
+class Axis:
+    """One spatial axis of a convolution x -> y. `size` is that of x, `padded` the same with padding, of which `before`
+    comes first."""
+
+    size: Dim
+    out: Dim
+    kernel: int
+    stride: int
+    dilation: int
+    before: Dim
+    padded: Dim
+
+
+class Geometry:
+    """Sizes of a convolution x -> y in channels_last, padded as TensorFlow pads (the odd line after)."""
+
+    def __init__(self, attrs: Attrs, x: Sequence[Dim], kernel: Sequence[Dim], y: Sequence[Dim]) -> None:
+        self.n, *sizes, self.c = x
+        self.axes: list[Axis] = []
+        geometry = zip(sizes, y[1:-1], kernel, attrs["strides"], attrs["dilation"], strict=False)
+        for size, out, taps, stride, dilation in geometry:
+            assert isinstance(taps, int)
+            # A window of one element has nothing to pad, also where the formula cannot tell.
+            padding = "valid" if taps == 1 else attrs["padding"]
+            before, after = pads(size, taps, stride, padding, dilation)
+            self.axes.append(Axis(size, out, taps, stride, dilation, before, size + before + after))
+
+    @property
+    def padded(self) -> bool:
+        return any(axis.padded != axis.size for axis in self.axes)
+
+
+@dataclass(frozen=True)
+class Phase:
     """The pixels `start`, `start + stride`, ... of one axis of dx (`count` of them): they meet the same `taps` of
     the kernel, which are `tap_step` apart and begin with `first_tap`. Pixel i meets the last of them at place i +
     `place` of the padded dy, and earlier ones in steps of `place_step`."""
@@ -83,8 +124,12 @@ class _Phase:
     place: Dim
     place_step: int
 
+    @property
+    def last_tap(self) -> int:
+        return self.first_tap + (self.taps - 1) * self.tap_step
 
-class _Phases:
+
+class Phases:
     """One axis of an input gradient. A stride s leaves s phases, each a convolution of stride 1 with every s-th tap of
     the kernel.
 
@@ -92,108 +137,87 @@ class _Phases:
     of zeros before it, `size` with those after it.
     """
 
-    def __init__(self, size: Dim, out: Dim, kernel: int, stride: int, dilation: int, before_x: Dim) -> None:
-        self.before: Dim = dims.floordiv((kernel - 1) * dilation - before_x, stride)
-        self.size: Dim = self.before + dims.floordiv(size - 1 + before_x, stride) + 1
-        self.padded = not (self.before == 0 and self.size == out)
+    def __init__(self, axis: Axis) -> None:
+        stride, dilation, before_x = axis.stride, axis.dilation, axis.before
+        self.before: Dim = dims.floordiv((axis.kernel - 1) * dilation - before_x, stride)
+        self.size: Dim = self.before + dims.floordiv(axis.size - 1 + before_x, stride) + 1
+        self.padded = not (self.before == 0 and self.size == axis.out)
         self.phases = []
         for rest in range(stride):
-            taps = [k for k in range(kernel) if (k * dilation - rest) % stride == 0]
+            taps = [k for k in range(axis.kernel) if (k * dilation - rest) % stride == 0]
             start = dims.mod(rest - before_x, stride)
             last = (rest - taps[-1] * dilation) // stride if taps else 0
             step = taps[1] - taps[0] if len(taps) > 1 else 1
             place = dims.floordiv(start + before_x - rest, stride) + last + self.before if taps else 0
-            count = dims.ceildiv(size - start, stride)
+            count = dims.ceildiv(axis.size - start, stride)
             first = taps[0] if taps else 0
-            self.phases.append(_Phase(start, count, len(taps), first, step, place, step * dilation // stride))
+            self.phases.append(Phase(start, count, len(taps), first, step, place, step * dilation // stride))
+
+
+def dense(sizes: Sequence[Dim], inner: Dim) -> list[Dim]:
+    """The strides of row-major axes of these sizes, whose last one has elements of `inner` numbers."""
+    return [dims.product((*sizes[i + 1 :], inner)) for i in range(len(sizes))]
+
+
+def _times(factors: Sequence[Dim], values: Sequence[Dim]) -> list[Dim]:
+    return [f * v for f, v in zip(factors, values, strict=True)]
 
 
 def _input_grad_phase(
-    node: Node, g: _Geometry, buffers: tuple[Buffer, Buffer, Buffer], line: _Phase, column: _Phase, high: Dim, wide: Dim
-) -> Contraction:
-    """The pixels of dx that belong to one phase of each axis."""
+    node: Node, g: Geometry, buffers: tuple[Buffer, Buffer, Buffer], phases: Sequence[Phase], sizes: Sequence[Dim],
+    channels: Dim,
+) -> Contraction:  # fmt: skip
+    """The pixels of dx that belong to one phase of each axis; dy has `channels` and, padded, `sizes`."""
     a, b, c = buffers
-    row = wide * g.oc
-    tap, line_of_taps = g.c * g.oc, g.kw * g.c * g.oc
-    last_h = line.first_tap + (line.taps - 1) * line.tap_step
-    last_w = column.first_tap + (column.taps - 1) * column.tap_step
-    some = line.taps and column.taps
+    image, *lines = dense([g.n, *sizes], channels)
+    taps = dense([axis.kernel for axis in g.axes], g.c * channels)
+    image_x, *lines_x = dense([g.n, *(axis.size for axis in g.axes)], g.c)
+    some = all(phase.taps for phase in phases)
     return Contraction(
         dtype=_computed(node),
-        a=Operand(a, line.place * row + column.place * g.oc if some else 0),
-        b=Operand(b, last_h * line_of_taps + last_w * tap if some else 0),
-        c=Operand(c, line.start * (g.w * g.c) + column.start * g.c),
-        rows=Digits.of(g.n, line.count, column.count),
+        a=Operand(a, sum(_times([phase.place for phase in phases], lines), 0) if some else 0),
+        b=Operand(b, sum(_times([phase.last_tap for phase in phases], taps), 0) if some else 0),
+        c=Operand(c, sum(_times([phase.start for phase in phases], lines_x), 0)),
+        rows=Digits.of(g.n, *(phase.count for phase in phases)),
         columns=g.c,
-        depth=Digits.of(line.taps, column.taps, g.oc),
-        a_rows=strides(high * row, row, g.oc),
-        a_steps=strides(line.place_step * row, column.place_step * g.oc, 1),
-        b_steps=strides(-line.tap_step * line_of_taps, -column.tap_step * tap, 1),
-        b_column=g.oc,
-        c_rows=strides(g.h * g.w * g.c, g.sh * (g.w * g.c), g.sw * g.c),
+        depth=Digits.of(*(phase.taps for phase in phases), channels),
+        a_rows=strides(image, *lines),
+        a_steps=strides(*_times([phase.place_step for phase in phases], lines), 1),
+        b_steps=strides(*_times([-phase.tap_step for phase in phases], taps), 1),
+        b_column=channels,
+        c_rows=strides(image_x, *_times([axis.stride for axis in g.axes], lines_x)),
         origin=node.origin,
     )
 
 
-def lower_conv2d_kernel_grad(node: Node, ctx: LowerContext, vectors: Vectors | None = None) -> list[Launch]:
-    """`conv2d_kernel_grad(x, dy) {shape, strides, padding, dilation, data_format}`."""
+def lower_conv_kernel_grad(node: Node, ctx: LowerContext, vectors: Vectors | None = None) -> list[Launch]:
+    """`conv2d_kernel_grad(x, dy) {shape, strides, padding, dilation, data_format}`, and `conv3d_kernel_grad`."""
     if node.attrs["data_format"] == "channels_first":
-        inner = functools.partial(lower_conv2d_kernel_grad, vectors=vectors)
+        inner = functools.partial(lower_conv_kernel_grad, vectors=vectors)
         return in_channels_last(node, ctx, inner, (True, True, False))
     x, dy = (v.shape for v in node.inputs)
-    g = _Geometry(node.attrs, x, node.output.shape, dy)
+    g, channels = Geometry(node.attrs, x, node.output.shape, dy), dy[-1]
     before, (a, b) = widen(node, ctx, node.inputs)
     (c,), after = narrow(node, ctx)
-    pads, a = _input(node, ctx, g, a)
-    image, line = g.high * g.wide * g.c, g.wide * g.c
+    pad, a = padded_input(node, ctx, g, a)
+    image, *lines = dense([g.n, *(axis.padded for axis in g.axes)], g.c)
+    kernel, outs = [axis.kernel for axis in g.axes], [axis.out for axis in g.axes]
     what = Contraction(
         dtype=_computed(node),
         a=Operand(a),
         b=Operand(b),
         c=Operand(c),
-        rows=Digits.of(g.kh, g.kw, g.c),
-        columns=g.oc,
-        depth=Digits.of(g.n, g.oh, g.ow),
-        a_rows=strides(line * g.dh, g.c * g.dw, 1),
-        a_steps=strides(image, line * g.sh, g.c * g.sw),
-        b_steps=strides(g.oh * g.ow * g.oc, g.ow * g.oc, g.oc),
+        rows=Digits.of(*kernel, g.c),
+        columns=channels,
+        depth=Digits.of(g.n, *outs),
+        a_rows=strides(*_times([axis.dilation for axis in g.axes], lines), 1),
+        a_steps=strides(image, *_times([axis.stride for axis in g.axes], lines)),
+        b_steps=strides(*dense([g.n, *outs], channels)),
         b_column=1,
-        c_rows=strides(g.kw * g.c * g.oc, g.c * g.oc, g.oc),
+        c_rows=strides(*dense([*kernel, g.c], channels)),
         origin=node.origin,
     )
-    return [*before, *pads, *contract(what, ctx, vectors), *after]
-
-
-class _Geometry:
-    """Sizes of a convolution x -> y: padding as TensorFlow pads (the odd line after), and the size of the padded x."""
-
-    def __init__(self, attrs: Attrs, x: tuple[Dim, ...], kernel: tuple[Dim, ...], y: tuple[Dim, ...]) -> None:
-        self.n, self.h, self.w, self.c = x
-        kh, kw, _, self.oc = kernel
-        assert isinstance(kh, int) and isinstance(kw, int)
-        self.kh, self.kw = kh, kw
-        _, self.oh, self.ow, _ = y
-        self.sh, self.sw = attrs["strides"]
-        self.dh, self.dw = attrs["dilation"]
-        self.top = self.left = 0
-        self.high, self.wide = self.h, self.w
-        self.padded = False
-        if attrs["padding"] == "same":
-            more_h = _same(self.h, self.oh, kh, self.sh, self.dh)
-            more_w = _same(self.w, self.ow, kw, self.sw, self.dw)
-            self.top, self.left = dims.floordiv(more_h, 2), dims.floordiv(more_w, 2)
-            self.high, self.wide = self.h + more_h, self.w + more_w
-            self.padded = not (more_h == 0 and more_w == 0)
-
-    top: Dim
-    left: Dim
-
-
-def _same(size: Dim, out: Dim, kernel: int, stride: int, dilation: int) -> Dim:
-    """Lines of padding that 'same' adds on both sides together."""
-    if kernel == 1:
-        return 0
-    return dims.dim_max((out - 1) * stride + (kernel - 1) * dilation + 1 - size, 0)
+    return [*before, *pad, *contract(what, ctx, vectors), *after]
 
 
 def _computed(node: Node) -> DType:
@@ -203,37 +227,43 @@ def _computed(node: Node) -> DType:
 
 
 def _forward(node: Node, ctx: LowerContext, vectors: Vectors | None) -> list[Launch]:
-    g = _Geometry(node.attrs, node.inputs[0].shape, node.inputs[1].shape, node.outputs[0].shape)
+    g = Geometry(node.attrs, node.inputs[0].shape, node.inputs[1].shape, node.outputs[0].shape)
+    channels = node.inputs[1].shape[-1]
     before, (a, b) = widen(node, ctx, node.inputs[:2])
     outputs, after = narrow(node, ctx)
     dtype = _computed(node)
-    pads, a = _input(node, ctx, g, a)
-    image, line = g.high * g.wide * g.c, g.wide * g.c
+    pad, a = padded_input(node, ctx, g, a)
+    image, *lines = dense([g.n, *(axis.padded for axis in g.axes)], g.c)
+    kernel, outs = [axis.kernel for axis in g.axes], [axis.out for axis in g.axes]
     what = Contraction(
         dtype=dtype,
         a=Operand(a),
         b=Operand(b),
         c=Operand(outputs[0]),
-        rows=Digits.of(g.n, g.oh, g.ow),
-        columns=g.oc,
-        depth=Digits.of(g.kh, g.kw, g.c),
-        a_rows=strides(image, line * g.sh, g.c * g.sw),
-        a_steps=strides(line * g.dh, g.c * g.dw, 1),
-        b_steps=strides(g.kw * g.c * g.oc, g.c * g.oc, g.oc),
+        rows=Digits.of(g.n, *outs),
+        columns=channels,
+        depth=Digits.of(*kernel, g.c),
+        a_rows=strides(image, *_times([axis.stride for axis in g.axes], lines)),
+        a_steps=strides(*_times([axis.dilation for axis in g.axes], lines), 1),
+        b_steps=strides(*dense([*kernel, g.c], channels)),
         b_column=1,
-        c_rows=strides(g.oh * g.ow * g.oc, g.ow * g.oc, g.oc),
-        epilogue=lower_epilogue(node, ctx, 2, dtype, outputs) if "epilogue" in node.attrs else None,
+        c_rows=strides(*dense([g.n, *outs], channels)),
+        epilogue=_epilogue(node, ctx, outputs),
         origin=node.origin,
     )
-    return [*before, *pads, *contract(what, ctx, vectors), *after]
+    return [*before, *pad, *contract(what, ctx, vectors), *after]
 
 
-def _input(node: Node, ctx: LowerContext, g: _Geometry, x: Buffer) -> tuple[list[Launch], Buffer]:
+def _epilogue(node: Node, ctx: LowerContext, outputs: Sequence[Buffer]) -> Epilogue | None:
+    return lower_epilogue(node, ctx, 2, _computed(node), outputs) if "epilogue" in node.attrs else None
+
+
+def padded_input(node: Node, ctx: LowerContext, g: Geometry, x: Buffer) -> tuple[list[Launch], Buffer]:
     """x as the kernels read it: padded where the convolution pads."""
     if not g.padded:
         return [], x
-    target = (g.n, g.high, g.wide, g.c)
-    launch, padded = _padded(node, ctx, x, _computed(node), (g.n, g.h, g.w, g.c), target, (g.top, g.left))
+    sizes, starts = [axis.padded for axis in g.axes], [axis.before for axis in g.axes]
+    launch, padded = _padded(node, ctx, x, g.n, [axis.size for axis in g.axes], sizes, starts, g.c)
     return [launch], padded
 
 
@@ -242,16 +272,18 @@ _PAD = Kernel(
     """
 def kernel(args, lo, hi, worker):
     s = slots(args)
-    source, target, lines, h, w, high, wide, top, left, pixel, per_tile = (
-        s[0], s[1], s[2], s[3], s[4], s[5], s[6], s[7], s[8], s[9], s[10])
+    source, target, lines, d, h, w, deep, high, wide, front, top, left, pixel, per_tile = (
+        s[0], s[1], s[2], s[3], s[4], s[5], s[6], s[7], s[8], s[9], s[10], s[11], s[12], s[13])
     for line in range(lo * per_tile, min(hi * per_tile, lines)):
         to = target + line * wide * pixel
         y = line % high - top
-        if y < 0 or y >= h:
+        z = line // high % deep - front
+        if y < 0 or y >= h or z < 0 or z >= d:
             fill0(to, wide * pixel)
         else:
             fill0(to, left * pixel)
-            copy(to + left * pixel, source + (line // high * h + y) * w * pixel, w * pixel)
+            n = line // high // deep
+            copy(to + left * pixel, source + ((n * d + z) * h + y) * w * pixel, w * pixel)
             fill0(to + (left + w) * pixel, (wide - left - w) * pixel)
 """,
 )
@@ -259,19 +291,23 @@ _PAD_BYTES = 1 << 16  # written by a tile
 
 
 def _padded(
-    node: Node, ctx: LowerContext, x: Buffer, dtype: DType, shape: tuple[Dim, ...], target: tuple[Dim, ...],
-    before: tuple[Dim, Dim],
+    node: Node, ctx: LowerContext, x: Buffer, n: Dim, sizes: Sequence[Dim], target: Sequence[Dim],
+    before: Sequence[Dim], channels: Dim,
 ) -> tuple[Launch, Buffer]:  # fmt: skip
-    """Copies the images of x into larger ones of zeros, `before` lines and columns from the first corner."""
-    n, h, w, c = shape
-    _, high, wide, _ = target
-    nbytes = dims.product((*target, dtype.itemsize))
-    padded = ctx.temp(nbytes, "padded")
-    pixel = c * dtype.itemsize
-    lines = n * high
+    """Copies images of spatial `sizes` into larger ones of zeros of sizes `target`, `before` lines and columns from the
+    first corner."""
+    itemsize = _computed(node).itemsize
+    elements = dims.product((n, *target, channels))
+    padded = ctx.temp(elements * itemsize, "padded")
+    plane = (1,) * (3 - len(sizes))  # images are volumes of one plane
+    pixel, wide = channels * itemsize, target[-1]
+    lines = dims.product((n, *target[:-1]))
     per_tile = Choose(_lines_per_tile, (wide * pixel,))
-    slots = (Read(x), Write(padded), lines, h, w, high, wide, *before, pixel, per_tile)
-    launch = Launch(_PAD, slots, Choose(_pad_tiles, (lines, wide * pixel)), dims.product(target), origin=node.origin)
+    no_plane = (0,) * len(plane)
+    slots = (
+        Read(x), Write(padded), lines, *plane, *sizes, *plane, *target, *no_plane, *before, pixel, per_tile,
+    )  # fmt: skip
+    launch = Launch(_PAD, slots, Choose(_pad_tiles, (lines, wide * pixel)), elements, origin=node.origin)
     return launch, padded
 
 
@@ -284,8 +320,12 @@ def _pad_tiles(lines: int, line_bytes: int) -> int:
 
 
 LOWERINGS: dict[str, Lowering] = {
-    "conv2d": lower_conv2d,
-    "conv2d_input_grad": lower_conv2d_input_grad,
-    "conv2d_kernel_grad": lower_conv2d_kernel_grad,
+    "conv2d": lower_conv,
+    "conv2d_input_grad": lower_conv_input_grad,
+    "conv2d_kernel_grad": lower_conv_kernel_grad,
+    "conv3d": lower_conv,
+    "conv3d_input_grad": lower_conv_input_grad,
+    "conv3d_kernel_grad": lower_conv_kernel_grad,
     "fused_conv2d": lower_fused_conv2d,
+    "fused_conv2d_input_grad": lower_conv_input_grad,
 }

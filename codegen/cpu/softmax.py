@@ -81,7 +81,8 @@ def _rows_kernel(short: str, value: str, log: bool) -> Kernel:
     kept = not log and short == value
     if log:
         # Written with fma, which is not reordered: top + shift would lose the digits of shift where top is large.
-        last, result = f"shift = {value}(log(total))", "fma(shift, {0}(-1), fma(top, {0}(-1), load(p, i)))".format(value)
+        last = f"shift = {value}(log(total))"
+        result = f"fma(shift, {value}(-1), fma(top, {value}(-1), load(p, i)))"
     else:
         last = f"share = {value}(f64(1) / total)"
         result = "load(q, i) * share" if kept else "exp(load(p, i) - top) * share"

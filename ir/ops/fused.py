@@ -9,7 +9,7 @@ from typing import ClassVar
 
 from ir.graph import Attrs, Graph, Value
 from ir.opdef import Array, Arrays, Meet, Op, TypeRuleError
-from ir.ops.conv import Conv2D
+from ir.ops.conv import Conv2D, Conv2DInputGrad
 from ir.ops.matmul import MatMul
 from ir.types import TensorType
 
@@ -92,10 +92,16 @@ class FusedConv2D(_WithEpilogue):
     schema: ClassVar[Mapping[str, str]] = {**Conv2D.schema, "epilogue": "graph"}
 
 
+class FusedConv2DInputGrad(_WithEpilogue):
+    name = "fused_conv2d_input_grad"
+    inner = Conv2DInputGrad()
+    schema: ClassVar[Mapping[str, str]] = {**Conv2DInputGrad.schema, "epilogue": "graph"}
+
+
 class FusedMatMul(_WithEpilogue):
     name = "fused_matmul"
     inner = MatMul()
     schema: ClassVar[Mapping[str, str]] = {**MatMul.schema, "epilogue": "graph"}
 
 
-OPS: tuple[Op, ...] = (Fused(), FusedConv2D(), FusedMatMul())
+OPS: tuple[Op, ...] = (Fused(), FusedConv2D(), FusedConv2DInputGrad(), FusedMatMul())

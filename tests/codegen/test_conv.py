@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from codegen.cpu.conv import lower_conv2d, lower_conv2d_input_grad, lower_conv2d_kernel_grad, lower_fused_conv2d
+from codegen.cpu.conv import lower_conv, lower_conv_input_grad, lower_conv_kernel_grad, lower_fused_conv2d
 from codegen.cpu.features import ALL, AVX512, GENERIC, Vectors
 from codegen.launch import Launch
 from ir import builder as b
@@ -64,9 +64,9 @@ def three(geometry: Geometry, dtype: str, symbolic: bool) -> tuple[list[tuple[Lo
     dw = b.apply1("conv2d_kernel_grad", x, dy, shape=w.shape, **attrs)
     xs, ws, dys = (rng.standard_normal(v.type.bind(env)).astype(dtype) for v in (x, w, dy))
     cases = [
-        (lower_conv2d, y.node, [xs, ws]),
-        (lower_conv2d_input_grad, dx.node, [dys, ws]),
-        (lower_conv2d_kernel_grad, dw.node, [xs, dys]),
+        (lower_conv, y.node, [xs, ws]),
+        (lower_conv_input_grad, dx.node, [dys, ws]),
+        (lower_conv_kernel_grad, dw.node, [xs, dys]),
     ]
     return [(lower, node, arrays) for lower, node, arrays in cases if node is not None], env
 
@@ -143,10 +143,12 @@ def test_channels_first(geometry: Geometry) -> None:
 
 
 @pytest.mark.parametrize("vectors", [AVX512, GENERIC], ids=lambda v: v.name)
+@pytest.mark.parametrize("number", [0, 1], ids=["conv2d", "conv2d_input_grad"])
 @pytest.mark.parametrize("geometry", GEOMETRIES[1:4] + GEOMETRIES[9:13], ids=str)
-def test_epilogue(geometry: Geometry, vectors: Vectors) -> None:
+def test_epilogue(geometry: Geometry, number: int, vectors: Vectors) -> None:
     """Scale and shift per channel, a residual add and an activation, once per element."""
-    ((_, conv, arrays), *_), _ = three(geometry, "float32", False)
+    _, conv, arrays = three(geometry, "float32", False)[0][number]
+    op = conv.op.name
     rng = np.random.default_rng(3)
     channels = conv.output.type.shape[3]
     types = [TensorType(dtypes.f32, s) for s in ((channels,), (1, 1, 1, channels), conv.output.type.shape)]
@@ -154,9 +156,10 @@ def test_epilogue(geometry: Geometry, vectors: Vectors) -> None:
     scale, shift, residual = extras
     out = b.apply1("relu", b.add(b.add(b.mul(conv.output, scale), shift), residual))
     attrs = Attrs({**conv.attrs, "epilogue": graph_of(conv.output, extras, out)})
-    node = Node(OPS["fused_conv2d"], (*conv.inputs, *extras), attrs, (out.type,))
+    node = Node(OPS[f"fused_{op}"], (*conv.inputs, *extras), attrs, (out.type,))
     more = [rng.standard_normal(t.bind({})).astype(np.float32) for t in types]
-    (found,) = run_node(lower_fused_conv2d, node, [*arrays, *more], vectors=vectors)
-    (plain,) = OPS["conv2d"].reference([a.astype(np.float64) for a in arrays], conv.attrs)
+    lower = lower_conv_input_grad if number else lower_fused_conv2d
+    (found,) = run_node(lower, node, [*arrays, *more], vectors=vectors)
+    (plain,) = OPS[op].reference([a.astype(np.float64) for a in arrays], conv.attrs)
     expected = np.maximum(plain * more[0] + more[1] + more[2], 0)
     np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-3)

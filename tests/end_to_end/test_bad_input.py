@@ -32,6 +32,11 @@ def two() -> Model:
     return made
 
 
+def lookup() -> Model:
+    words = Input((2,), dtype="int32", name="words")
+    return Model(words, Lambda(lambda x: K.gather(K.ones((7, 3)), x), output_shape=(2, 3), name="rows")(words))
+
+
 def zeros(*shape: int) -> np.ndarray:
     return np.zeros(shape, np.float32)
 
@@ -129,6 +134,11 @@ DATA: dict[str, tuple[Callable[[], Any], type[Exception], str]] = {
         lambda: model().fit(IMAGES, np.eye(3)[[0, 1, 2, 0, 1, 2]], class_weight={0: 1.0, 1: 2.0}),
         ValueError,
         "The classes {2} exist in the data but not in `class_weight`",
+    ),
+    "an index that is no row": (
+        lambda: lookup().predict(np.array([[1, 2], [3, 7]])),
+        ValueError,
+        "rows: index 7 is out of range, there are 7 rows (0 to 6); it comes from input 'words'",
     ),
     "training without compiling": (
         lambda: Sequential([Dense(1, input_shape=(2,))]).fit(zeros(4, 2), zeros(4, 1)),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from ir import builder as b
@@ -86,12 +88,15 @@ def test_an_op_without_decomposition_names_the_layer() -> None:
         decompose(assemble("g", [x], [b.unary("exp", x)]), lambda op: op != "exp")
 
 
-@pytest.mark.parametrize("name", ["fused_conv2d", "fused_matmul"])
+@pytest.mark.parametrize("name", ["fused_conv2d", "fused_conv2d_input_grad", "fused_matmul"])
 def test_fused_products_come_apart(name: str) -> None:
     x = b.input_value(tensor("f32", SymDim("B"), 4, 5, 3), "x")
-    k = b.input_value(tensor("f32", 3, 3, 3, 2) if name == "fused_conv2d" else tensor("f32", 3, 2), "k")
+    k = b.input_value(tensor("f32", 3, 2) if name == "fused_matmul" else tensor("f32", 3, 3, 3, 3), "k")
+    attrs: dict[str, Any] = {"strides": (1, 1), "padding": "same", "dilation": (1, 1), "data_format": "channels_last"}
     if name == "fused_conv2d":
-        y = b.apply1("conv2d", x, k, strides=(1, 1), padding="same", dilation=(1, 1), data_format="channels_last")
+        y = b.apply1("conv2d", x, k, **attrs)
+    elif name == "fused_conv2d_input_grad":
+        y = b.apply1("conv2d_input_grad", x, k, shape=x.shape, **attrs)
     else:
         y = b.matmul(x, k)
     g = fuse_conv(assemble("g", [x, k], [b.unary("relu", b.add(y, 1.0))]))

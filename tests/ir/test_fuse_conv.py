@@ -158,6 +158,28 @@ def test_an_epilogue_stops_at(name: str) -> None:
     assert sorted(ops(apply_text(fuse_conv, text))) == sorted(left)
 
 
+def test_an_input_gradient_takes_the_other_gradient_and_the_mask() -> None:
+    attrs = '{data_format="channels_last", dilation=(1, 1), padding="same", shape=(B, 6, 7, 5), strides=(2, 2)}'
+    after = apply_text(fuse_conv, f"""
+graph @backward(B) {{
+  input    %dy : f32[B, 3, 4, 4]
+  input    %relu : f32[B, 6, 7, 5]
+  input    %other : f32[B, 6, 7, 5]
+  variable %k : f32[3, 3, 5, 4]  "conv/kernel"
+  %zero : f32[] = constant() {{dtype=f32, shape=(), value=(0.0,)}}
+  %dx : f32[B, 6, 7, 5] = conv2d_input_grad(%dy, %k) {attrs}
+  %sum : f32[B, 6, 7, 5] = add(%other, %dx)
+  %positive : bool[B, 6, 7, 5] = greater(%relu, %zero)
+  %y : f32[B, 6, 7, 5] = select(%positive, %sum, %zero)
+  output %y
+}}
+""")  # fmt: skip
+    (fused,) = (n for n in after.nodes if n.op.name != "constant")
+    assert fused.op.name == "fused_conv2d_input_grad"
+    assert sorted(ops(fused.attrs["epilogue"])) == ["add", "greater", "select"]
+    assert sorted(v.name or "" for v in fused.inputs[2:]) == ["other", "relu"]
+
+
 def test_integer_products_stay_alone() -> None:
     text = DENSE.replace("f32", "i32").replace("tanh", "neg")
     assert ops(apply_text(fuse_conv, text)) == ["matmul", "add", "neg"]
