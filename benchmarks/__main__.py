@@ -29,11 +29,12 @@ def main(arguments: Sequence[str]) -> None:
     if not chosen:
         sys.exit(f"no workload matches {' '.join(options.patterns)}; there are:\n  " + "\n  ".join(known))
     found = _libraries(kernels, options.libraries)
+    context = _context(options)
     text = ""
     outcomes: list[Outcome] = []
     for new in _run(chosen, found, options, kernels):
         outcomes += new
-        text = _write(Path(options.output), kernels, outcomes, _context(options))
+        text = _write(Path(options.output), kernels, outcomes, context)
     print(text)
 
 
@@ -78,7 +79,12 @@ def _run(
 
 def _context(options: argparse.Namespace) -> dict[str, Any]:
     how = "two short rounds" if options.quick else f"{options.rounds} rounds of {options.seconds:g} s"
-    return {"processor": f"{_processor()}, {os.cpu_count()} visible", "Python": platform.python_version(), "turns": how}
+    return {
+        "processor": f"{_processor()}, {os.cpu_count()} visible",
+        "load before the run": f"{os.getloadavg()[0]:.1f}" if hasattr(os, "getloadavg") else "unknown",
+        "Python": platform.python_version(),
+        "turns": how,
+    }
 
 
 def _processor() -> str:

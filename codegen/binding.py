@@ -9,7 +9,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
-from codegen.launch import F32, F64, Choose, Launch, Read, Size, Write
+from codegen.launch import F32, F64, Buffer, Choose, Launch, Loop, Read, Size, Step, Write
 from ir import dims
 from ir.dims import Dim, SymDim
 
@@ -26,9 +26,9 @@ class Formulas:
         if not isinstance(d, int):
             self._number.setdefault(d, len(self._number))
 
-    def add_launches(self, launches: Iterable[Launch]) -> None:
-        for launch in launches:
-            for d in dims_of(launch):
+    def add_steps(self, steps: Iterable[Step]) -> None:
+        for step in steps:
+            for d in dims_of(step):
                 self.add(d)
 
     def values(self, env: Mapping[SymDim, int]) -> Values:
@@ -40,16 +40,29 @@ class Formulas:
         return Values(self._number, self._function(*(env[s] for s in self._symbols)))
 
 
-def dims_of(launch: Launch) -> Iterator[Dim]:
-    """Every dim that a launch mentions."""
-    for item in (launch.tiles, launch.scratch, launch.work, *launch.slots):
+def dims_of(step: Step) -> Iterator[Dim]:
+    """Every dim that a step mentions, its bodies included."""
+    items: tuple[object, ...] = (step.count,) if isinstance(step, Loop) else ()
+    if isinstance(step, Launch):
+        items = (step.tiles, step.scratch, step.work, *step.slots)
+    for item in items:
         if isinstance(item, (Read, Write)):
             yield item.offset
-            yield item.buffer.nbytes
+            yield from _dims_of_buffer(item.buffer)
         elif isinstance(item, Choose):
             yield from item.dims
         elif dims.is_dim(item):
             yield item  # type: ignore[misc]
+    for body in step.bodies:
+        for inner in body:
+            yield from dims_of(inner)
+
+
+def _dims_of_buffer(buffer: Buffer) -> Iterator[Dim]:
+    yield buffer.nbytes
+    if buffer.part is not None:
+        yield from (buffer.part.first, buffer.part.step)
+        yield from _dims_of_buffer(buffer.part.of)
 
 
 class Values:

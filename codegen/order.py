@@ -12,7 +12,7 @@ import heapq
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
-from codegen.launch import Buffer, BufferKind, Launch, Order
+from codegen.launch import Buffer, Launch, Order, Step
 from ir import dims
 from ir.dims import Dim
 from ir.graph import Graph, Node, Value
@@ -122,35 +122,37 @@ def _nominal(size: Dim) -> int:
     return size if isinstance(size, int) else dims.bind(size, dict.fromkeys(dims.symbols(size), _NOMINAL))
 
 
-def mark_independent(launches: Sequence[Launch], alias: Mapping[Buffer, Buffer]) -> list[Launch]:
-    """The launches, those marked INDEPENDENT that use no buffer in conflict with the ones before them since the last
-    BARRIER: updates of many variables, say, become rows that share one barrier.
+def mark_independent(steps: Sequence[Step], alias: Mapping[Buffer, Buffer]) -> tuple[Step, ...]:
+    """The steps, those launches marked INDEPENDENT that use no buffer in conflict with the ones before them since the
+    last BARRIER: updates of many variables, say, become rows that share one barrier.
 
     `alias` maps buffers to others that hold their bytes.
     """
-    marked: list[Launch] = []
+    marked: list[Step] = []
     read: set[Buffer] = set()
     written: set[Buffer] = set()
-    for group in _groups(launches):
-        reads = {alias.get(b, b) for launch in group for b in launch.reads if b.kind is not BufferKind.CONSTANT}
-        writes = {alias.get(b, b) for launch in group for b in launch.writes}
-        if marked and not (reads & written or writes & read or writes & written):
-            group[0] = replace(group[0], order=Order.INDEPENDENT)
+    joins = False  # whether a launch may join the ones before it: a loop or branch stands alone
+    for first, *others in _groups(steps):
+        reads = {alias.get(b, b) for s in (first, *others) for b in s.reads}
+        writes = {alias.get(b, b) for s in (first, *others) for b in s.writes}
+        if isinstance(first, Launch) and joins and not (reads & written or writes & read or writes & written):
+            first = replace(first, order=Order.INDEPENDENT)
         else:
             read, written = set(), set()
+        joins = isinstance(first, Launch)
         read |= reads
         written |= writes
-        marked += group
-    return marked
+        marked += [first, *others]
+    return tuple(marked)
 
 
-def _groups(launches: Sequence[Launch]) -> Iterator[list[Launch]]:
-    """Launches with those that claim to be independent of, or chained to, the one before."""
-    group: list[Launch] = []
-    for launch in launches:
-        if launch.order is Order.BARRIER and group:
+def _groups(steps: Sequence[Step]) -> Iterator[list[Step]]:
+    """Steps with the launches behind them that claim to be independent of them."""
+    group: list[Step] = []
+    for step in steps:
+        if group and not (isinstance(step, Launch) and step.order is not Order.BARRIER):
             yield group
             group = []
-        group.append(launch)
+        group.append(step)
     if group:
         yield group

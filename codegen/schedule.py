@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from codegen.launch import Branch, Buffer, BufferKind, Launch, Loop, Order, Read, Step, Write
+from codegen.order import mark_independent, order_nodes
 from codegen.source import Kernel
 from ir.dims import Dim, ceildiv
 from ir.graph import Graph, Node, Value, Variable
@@ -60,6 +61,8 @@ def schedule(graph: Graph, lower: Lower) -> Schedule:
 class Scheduler:
     """The context of lowerings (`LowerContext`): hands out buffers, one per value."""
 
+    _lower: Lower
+
     def __init__(self, graph: Graph) -> None:
         self.graph = graph
         self.constants: dict[Buffer, bytes] = {}
@@ -103,7 +106,8 @@ class Scheduler:
         launches += [copy_launch(src, dst, "old value of") for src, dst in staged]
         alias = _updates_in_place(launches, final)
         launches += _copies([(src, dst) for src, dst in final if src not in alias], "update")
-        prologue, rest = self._split_prologue(launches, alias)
+        early, late = self._split_prologue(launches, alias)
+        prologue, rest = mark_independent(early, alias), mark_independent(late, alias)
         variables = self.variables
         return Schedule(self.graph, prologue, rest, self.inputs, tuple(outputs), variables, self.constants, alias)
 
@@ -124,7 +128,8 @@ class Scheduler:
         aside = {b: self.temp(b.nbytes, b.name) for b, _ in final if b in states}
         steps += [copy_launch(source, target, "old state") for source, target in aside.items()]
         final = [(aside.get(new, new), state) for new, state in final]
-        in_place = _updates_in_place(steps, final)
+        nested = {b for step in steps if not isinstance(step, Launch) for b in step.writes}
+        in_place = _updates_in_place(steps, [pair for pair in final if pair[0] not in nested])
         steps = [_with_buffers(step, in_place) for step in steps]
         return steps + _copies([(new, state) for new, state in final if new not in in_place], "state")
 

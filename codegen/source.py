@@ -22,6 +22,7 @@ thread.
 
 FACTORIES: dict[str, str] = {
     "microkernel": "codegen.cpu.microkernel:build",
+    "depthwise": "codegen.cpu.depthwise_kernel:build",
 }
 """Who builds the objects that `Kernel.namespace` binds: the first item of a spec names a row, the others are passed
 to the function.

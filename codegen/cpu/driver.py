@@ -82,6 +82,29 @@ def kernel(table, n_rows, frame):
 """,
 )
 
+MOVE = Kernel(
+    name="move",
+    comment="at the start of an iteration: the addresses in slots of the body that move with the iteration number",
+    source="""
+def kernel(args, lo, hi, worker):
+    a = slots(args)
+    for k in range(a[1]):
+        slots(a[2 + 5 * k])[0] = a[3 + 5 * k] + a[4 + 5 * k] + a[5 + 5 * k] + a[0] * a[6 + 5 * k]
+""",
+)
+"""Slots: the iteration number, how many slots there are, and for each its address, a base, two offsets and a step in
+bytes. An address is always computed from its base, never from that of the iteration before."""
+
+TEST = Kernel(
+    name="test",
+    comment="the condition of a branch, from wherever it lies to where the branch's row looks",
+    source="""
+def kernel(args, lo, hi, worker):
+    a = slots(args)
+    a[1] = boolp(a[0])[0]
+""",
+)
+
 START = Kernel(
     name="start",
     comment="applies the patches of a run, then walks its table",

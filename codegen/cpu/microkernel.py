@@ -58,7 +58,7 @@ def build(kind: str, *shape: Any) -> Any:
     return makers[kind](*shape)
 
 
-def _intrinsic(arguments: int, emit: Any) -> Any:
+def void_intrinsic(arguments: int, emit: Any) -> Any:
     """An intrinsic of int64 arguments that returns nothing; `emit(builder, values)` writes its body."""
     from numba import types
     from numba.extending import intrinsic
@@ -78,7 +78,7 @@ def _intrinsic(arguments: int, emit: Any) -> Any:
     return intrinsic(scope["call"])
 
 
-class _Emitter:
+class Emitter:
     """Addresses, vectors and one kind of loop on top of an llvmlite builder."""
 
     def __init__(self, builder: Any, lanes: int, dtype: str) -> None:
@@ -154,7 +154,7 @@ class _Emitter:
 
 def _multiply(rows: int, vectors: int, lanes: int, dtype: str) -> Any:
     def emit(builder: Any, values: Any) -> None:
-        e = _Emitter(builder, lanes, dtype)
+        e = Emitter(builder, lanes, dtype)
         depth, a, row_table, steps, b, bstride, c, crow_table, accumulate = values
         row_table, steps, crow_table = (e.pointer(t) for t in (row_table, steps, crow_table))
         a = e.pointer(a)
@@ -191,12 +191,12 @@ def _multiply(rows: int, vectors: int, lanes: int, dtype: str) -> Any:
         for n, value in enumerate(sums):
             e.store(value, targets[n // vectors], n % vectors)
 
-    return _intrinsic(9, emit)
+    return void_intrinsic(9, emit)
 
 
 def _transpose(lanes: int, dtype: str) -> Any:
     def emit(builder: Any, values: Any) -> None:
-        e = _Emitter(builder, lanes, dtype)
+        e = Emitter(builder, lanes, dtype)
         target, tstride, source, sstride, blocks = values
 
         def block(_: Any, carried: list[Any]) -> list[Any]:
@@ -213,10 +213,10 @@ def _transpose(lanes: int, dtype: str) -> Any:
 
         e.loop(blocks, [e.pointer(target), e.pointer(source)], block)
 
-    return _intrinsic(5, emit)
+    return void_intrinsic(5, emit)
 
 
-def _transposed(e: _Emitter, x: list[Any]) -> list[Any]:
+def _transposed(e: Emitter, x: list[Any]) -> list[Any]:
     """Interleaving rows r and r + n/2 moves one bit of the row number into the lane number; log2(n) times is a
     transposition."""
     n = e.lanes
@@ -238,4 +238,4 @@ def _prefetch() -> Any:
         read, keep, data = (ir.Constant(i32, n) for n in (0, 3, 1))
         builder.call(callee, [builder.inttoptr(values[0], ir.PointerType()), read, keep, data])
 
-    return _intrinsic(1, emit)
+    return void_intrinsic(1, emit)

@@ -20,7 +20,7 @@ from codegen import memory
 from codegen.binding import Formulas, Values, dims_of, float_bits
 from codegen.cache import KernelCache
 from codegen.cpu import driver, regions, threads
-from codegen.launch import F32, F64, Buffer, BufferKind, Entry, Launch, Read, Write
+from codegen.launch import F32, F64, Branch, Buffer, BufferKind, Entry, Launch, Loop, LoopId, Read, Step, Write, launches_of
 from codegen.schedule import Schedule
 from codegen.source import Kernel
 from codegen.storage import StoredVariable, access, aligned_empty
@@ -44,7 +44,7 @@ class CpuProgram:
         self.cache = cache
         self._lifetimes = memory.lifetimes(schedule.launches, schedule.alias)
         self._formulas = Formulas(schedule.graph.symbols)
-        self._formulas.add_launches((*schedule.prologue, *schedule.launches))
+        self._formulas.add_steps((*schedule.prologue, *schedule.launches))
         for out in schedule.graph.outputs:
             for d in out.type.shape:
                 self._formulas.add(d)
@@ -81,7 +81,7 @@ class CpuProgram:
 
     def kernels(self) -> tuple[Kernel, ...]:
         used: dict[Kernel, dict[str, None]] = {}
-        for launch in (*self.schedule.prologue, *self.schedule.launches):
+        for launch in launches_of((*self.schedule.prologue, *self.schedule.launches)):
             for kernel in (launch.kernel, *(s.kernel for s in launch.slots if isinstance(s, Entry))):
                 used.setdefault(kernel, {}).setdefault(launch.comment)
         return tuple(dataclasses.replace(kernel, comment="\n".join(lines)) for kernel, lines in used.items())
@@ -153,7 +153,7 @@ class Binding:
         lives = program.lives()
         sizes = {b: size(b.nbytes) for b in lives.blocks}
         self.offsets, self.arena_bytes = memory.plan(sizes, lives.blocks)
-        launches = (*schedule.prologue, *schedule.launches)
+        launches = launches_of((*schedule.prologue, *schedule.launches))
         self.scratch_bytes = max((size(launch.scratch) for launch in launches), default=0)
         self.outputs = [
             (tuple(size(d) for d in v.type.shape), v.type.dtype.numpy) for v in schedule.graph.outputs
@@ -217,7 +217,7 @@ class Binding:
     def cache(self) -> KernelCache:
         return self._program.cache
 
-    def variables_of(self, launches: Sequence[Launch]) -> list[StoredVariable]:
+    def variables_of(self, launches: Sequence[Step]) -> list[StoredVariable]:
         """The variables that launches read."""
         read = {b for launch in launches for b in launch.reads}
         return [_stored(v) for v, b in self._program.schedule.variables.items() if b in read]
@@ -226,7 +226,7 @@ class Binding:
 class _Prologue:
     """Launches whose results are kept: the memory of these, and the versions of the variables they were made from."""
 
-    def __init__(self, bound: Binding, launches: Sequence[Launch], reads: Sequence[StoredVariable]) -> None:
+    def __init__(self, bound: Binding, launches: Sequence[Step], reads: Sequence[StoredVariable]) -> None:
         buffers = dict.fromkeys(b for launch in launches for b in launch.writes)
         self._arrays = [aligned_empty((bound.size.size(b.nbytes),), _BYTE) for b in buffers]
         self.addresses = {b: int(a.ctypes.data) for b, a in zip(buffers, self._arrays, strict=True)}
@@ -246,10 +246,10 @@ class _Prologue:
                     self._versions = versions
 
 
-def _split_by_size(prologue: Sequence[Launch]) -> tuple[list[Launch], list[Launch]]:
+def _split_by_size(prologue: Sequence[Step]) -> tuple[list[Step], list[Step]]:
     """The launches whose results all sizes can share, and those whose results depend on the sizes."""
-    shared: list[Launch] = []
-    by_size: list[Launch] = []
+    shared: list[Step] = []
+    by_size: list[Step] = []
     written: set[Buffer] = set()
     for launch in prologue:
         if all(isinstance(d, int) for d in dims_of(launch)) and written.isdisjoint((*launch.reads, *launch.writes)):
@@ -261,27 +261,83 @@ def _split_by_size(prologue: Sequence[Launch]) -> tuple[list[Launch], list[Launc
 
 
 class _Table:
-    """The template of a launch table: rows, slots, and which slots get the arena's address or the user's pointers."""
+    """The template of a launch table: rows, slots, and which slots get the address of the arena, of another slot, or the
+    user's pointers."""
 
-    def __init__(self, bound: Binding, launches: Sequence[Launch]) -> None:
-        rows: list[list[int]] = []
-        slots: list[int] = []
+    def __init__(self, bound: Binding, steps: Sequence[Step]) -> None:
+        self._bound = bound
+        self._slots: list[int] = []
         self.in_arena: list[int] = []
+        self.in_slots: list[int] = []
         self.patches: list[tuple[int, int]] = []  # (slot, number of the pointer)
+        self._moving: dict[LoopId, list[tuple[int, Read | Write]]] = {}
+        self.shares = False
+        self.rows = self._rows(steps)
+        self.slots = np.array(self._slots, np.int64)
+
+    def _rows(self, steps: Sequence[Step]) -> Array:
+        parts: list[Array] = []
+        run: list[Launch] = []
+        for step in steps:
+            if isinstance(step, Launch):
+                run.append(step)
+                continue
+            parts.append(self._launches(run))
+            run = []
+            parts.append(self._loop(step) if isinstance(step, Loop) else self._branch(step))
+        return np.concatenate([*parts, self._launches(run)])
+
+    def _launches(self, launches: Sequence[Launch]) -> Array:
+        size = self._bound.size.size
+        rows: list[list[int]] = []
         for launch in launches:
-            start = len(slots)
-            for slot in launch.slots:
-                slots.append(self._slot(bound, slot, len(slots), launch.comment))
-            tiles = bound.size.size(launch.tiles)
-            nbytes = sum(bound.size.size(b.nbytes) for b in {*launch.reads, *launch.writes})
-            time = regions.estimated_time(bound.size.size(launch.work), nbytes)
-            entry = bound.cache.get(launch.kernel, launch.comment)
-            rows.append([entry, 8 * start, tiles, int(launch.order), time, 0, 0, 0])
-        self.rows = np.array(rows, np.int64).reshape(-1, driver.COLUMNS)
-        self.slots = np.array(slots, np.int64)
-        self.shares = regions.mark_regions(self.rows, launches, bound.bytes_of)
+            start = self._add(launch.slots, launch.comment)
+            nbytes = sum(size(b.nbytes) for b in launch.touched)
+            time = regions.estimated_time(size(launch.work), nbytes)
+            fn = self._bound.cache.get(launch.kernel, launch.comment)
+            rows.append([fn, 8 * start, size(launch.tiles), int(launch.order), time, 0, 0, 0])
+        made = np.array(rows, np.int64).reshape(-1, driver.COLUMNS)
+        self.shares |= regions.mark_regions(made, launches, self._bound.bytes_of)
+        return made
+
+    def _loop(self, loop: Loop) -> Array:
+        """The row of a loop, and as the first row of its body the one that moves slots on; the iteration number is the
+        first slot of that one."""
+        body = self._rows(loop.body)
+        moving = self._moving.pop(loop.id, [])
+        start = len(self._slots)
+        self._slots += [0, len(moving)]
+        for index, slot in moving:
+            assert slot.buffer.part is not None
+            self.in_slots.append(len(self._slots))
+            self._slots.append(8 * index)
+            part = slot.buffer.part
+            self._add((Read(part.of), part.first, slot.offset, part.step), loop.comment)
+        move = self._row(driver.MOVE, start, loop.comment)
+        head = [0, 8 * start, 0, driver.LOOP, 0, self._bound.size.size(loop.count), len(body) + 1, 0]
+        return np.concatenate([[head], move, body])
+
+    def _branch(self, branch: Branch) -> Array:
+        then, otherwise = self._rows(branch.then), self._rows(branch.otherwise)
+        start = self._add((Read(branch.condition), 0), branch.comment)
+        test = self._row(driver.TEST, start, branch.comment)
+        head = [0, 8 * (start + 1), 0, driver.BRANCH, 0, len(then), len(otherwise), 0]
+        return np.concatenate([test, [head], then, otherwise])
+
+    def _row(self, kernel: Kernel, start: int, comment: str) -> Array:
+        return np.array([[self._bound.cache.get(kernel, comment), 8 * start, 1, driver.BARRIER, 0, 0, 0, 0]], np.int64)
+
+    def _add(self, slots: Sequence[object], comment: str) -> int:
+        """Appends slots; gives the number of the first."""
+        start = len(self._slots)
+        for slot in slots:
+            self._slots.append(self._slot(self._bound, slot, len(self._slots), comment))
+        return start
 
     def _slot(self, bound: Binding, slot: object, index: int, comment: str) -> int:
+        if isinstance(slot, (Read, Write)) and slot.buffer.part is not None:
+            self._moving.setdefault(slot.buffer.part.loop, []).append((index, slot))
+            return 0
         if isinstance(slot, (Read, Write)):
             buffer, offset = bound.place(slot.buffer)
             extra = bound.size.size(slot.offset)
@@ -311,6 +367,7 @@ class Instance:
         self._arena = aligned_empty((arena_bytes,), _BYTE)
         self._slots = table.slots.copy()
         self._slots[table.in_arena] += self._arena.ctypes.data
+        self._slots[table.in_slots] += self._slots.ctypes.data
         self._rows = table.rows.copy()
         self._rows[:, driver.ARGS] += self._slots.ctypes.data
         patches = [(self._slots.ctypes.data + 8 * slot, number) for slot, number in table.patches]

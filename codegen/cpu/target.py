@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from codegen.cache import KernelCache
-from codegen.cpu import conv, elementwise, losses, matmul, norm, pool, random, reduce, shape
+from codegen.cpu import control, conv, depthwise, elementwise, losses, matmul, norm, pool, random, reduce, shape
 from codegen.cpu.program import CpuProgram
-from codegen.launch import Launch, LowerContext, Lowering
+from codegen.launch import LowerContext, Lowering, Step
 from codegen.schedule import ALIASES, schedule
 from ir.graph import Graph, Node
 
 LOWERINGS: dict[str, Lowering] = {
     name: lowering
-    for module in (elementwise, reduce, shape, matmul, conv, pool, norm, losses, random)
+    for module in (elementwise, reduce, shape, matmul, conv, depthwise, pool, norm, losses, random, control)
     for name, lowering in module.LOWERINGS.items()
 }
 
@@ -34,5 +36,5 @@ class CpuTarget:
         return CpuProgram(schedule(graph, _lower), self.cache)
 
 
-def _lower(node: Node, ctx: LowerContext) -> list[Launch]:
+def _lower(node: Node, ctx: LowerContext) -> Sequence[Step]:
     return LOWERINGS[node.op.name](node, ctx)

@@ -15,22 +15,26 @@ from ir.graph import Graph, Node, Value
 from ir.opdef import Elementwise
 from ir.rewrite import rebuild
 
-_TO_LAST = (0, 2, 3, 1)
-_TO_FIRST = (0, 3, 1, 2)
-_WINDOWED = frozenset(
-    {
-        "conv2d",
-        "conv2d_input_grad",
-        "conv2d_kernel_grad",
-        "max_pool2d",
-        "max_pool2d_grad",
-        "max_pool2d_grad_grad",
-        "avg_pool2d",
-        "avg_pool2d_grad",
-    }
-)
-_WEIGHTS = {"conv2d": (1,), "conv2d_input_grad": (1,), "conv2d_kernel_grad": ()}  # operands that are no images
+_CONVOLUTIONS = ("conv2d", "conv3d", "depthwise_conv2d")
+_POOLINGS = (
+    "max_pool{}d", "max_pool{}d_grad", "max_pool{}d_grad_grad", "avg_pool{}d", "avg_pool{}d_grad",
+)  # fmt: skip
+_KERNEL_GRADS = frozenset(f"{op}_kernel_grad" for op in _CONVOLUTIONS)  # their results are no images
+_WEIGHTS = {  # operands that are no images
+    **{name: (1,) for op in _CONVOLUTIONS for name in (op, f"{op}_input_grad")},
+    **{name: () for name in _KERNEL_GRADS},
+}
+_WINDOWED = frozenset(_WEIGHTS) | {op.format(rank) for op in _POOLINGS for rank in (2, 3)}
 _NORMS = frozenset({"batch_norm", "batch_norm_train", "batch_norm_grad"})
+
+
+def _to_last(rank: int) -> tuple[int, ...]:
+    """The permutation of axes from channels first to channels last."""
+    return (0, *range(2, rank), 1)
+
+
+def _to_first(rank: int) -> tuple[int, ...]:
+    return (0, rank - 1, *range(1, rank - 1))
 
 
 def layout(graph: Graph) -> Graph:
@@ -47,12 +51,12 @@ class _Layout:
     def last(self, v: Value) -> Value:
         """The channels-last twin of a channels-first image batch."""
         if v not in self.twin:
-            self.twin[v] = b.transpose(v, _TO_LAST)
+            self.twin[v] = b.transpose(v, _to_last(v.rank))
         return self.twin[v]
 
     def first(self, twin: Value) -> Value:
         """The channels-first value of a twin; its transpose disappears if nothing needs it."""
-        v = b.transpose(twin, _TO_FIRST)
+        v = b.transpose(twin, _to_first(twin.rank))
         self.twin[v] = twin
         return v
 
@@ -63,10 +67,11 @@ class _Layout:
         # The rest moves to channels last only where its operands already are there.
         if not any(v in self.twin for v in inputs):
             return None
-        if name in _NORMS and node.attrs["axis"] == 1 and inputs[0].rank == 4:
+        rank = next(v.rank for v in inputs if v in self.twin)
+        if name in _NORMS and node.attrs["axis"] == 1 and inputs[0].rank == rank:
             return self.norm(node, inputs)
-        if isinstance(node.op, Elementwise) and node.output.rank == 4:
-            return (self.first(_apply(node, [self.operand(v) for v in inputs])),)
+        if isinstance(node.op, Elementwise) and node.output.rank == rank:
+            return (self.first(_apply(node, [self.operand(v, rank) for v in inputs])),)
         if name.startswith("reduce_") and inputs[0] in self.twin:
             return self.reduce(node, inputs[0])
         return None
@@ -74,37 +79,38 @@ class _Layout:
     def windowed(self, node: Node, inputs: tuple[Value, ...]) -> Sequence[Value]:
         name = node.op.name
         attrs = {**node.attrs, "data_format": "channels_last"}
-        if "shape" in attrs and name != "conv2d_kernel_grad":
-            attrs["shape"] = _permuted(attrs["shape"], _TO_LAST)
+        if "shape" in attrs and name not in _KERNEL_GRADS:
+            attrs["shape"] = _permuted(attrs["shape"], _to_last(inputs[0].rank))
         weights = _WEIGHTS.get(name, ())
         out = b.apply1(name, *(v if i in weights else self.last(v) for i, v in enumerate(inputs)), **attrs)
-        return (out,) if name == "conv2d_kernel_grad" else (self.first(out),)
+        return (out,) if name in _KERNEL_GRADS else (self.first(out),)
 
     def norm(self, node: Node, inputs: tuple[Value, ...]) -> Sequence[Value]:
         images = 2 if node.op.name == "batch_norm_grad" else 1
         ins = [self.last(v) if i < images else v for i, v in enumerate(inputs)]
-        out, *rest = b.apply(node.op.name, *ins, **{**node.attrs, "axis": 3})
+        out, *rest = b.apply(node.op.name, *ins, **{**node.attrs, "axis": inputs[0].rank - 1})
         return (self.first(out), *rest)
 
-    def operand(self, v: Value) -> Value:
-        """An operand of an elementwise node, for a channels-last result."""
-        if v in self.twin or v.rank == 4 and sum(d != 1 for d in v.shape) > 1:
+    def operand(self, v: Value, rank: int) -> Value:
+        """An operand of an elementwise node of `rank`, for a channels-last result."""
+        if v in self.twin or v.rank == rank and sum(d != 1 for d in v.shape) > 1:
             return self.last(v)
-        padded = (1,) * (4 - v.rank) + v.shape
+        padded = (1,) * (rank - v.rank) + v.shape
         if all(d == 1 for d in padded):
             return v
         # With one axis longer than 1, transposing moves no data.
         if sum(d != 1 for d in padded) == 1:
-            return b.reshape(v, _permuted(padded, _TO_LAST))
-        return b.transpose(b.reshape(v, padded), _TO_LAST)
+            return b.reshape(v, _permuted(padded, _to_last(rank)))
+        return b.transpose(b.reshape(v, padded), _to_last(rank))
 
     def reduce(self, node: Node, x: Value) -> Sequence[Value] | None:
-        kept = [a for a in range(4) if a not in node.attrs["axes"]]
-        order = [a for a in _TO_LAST if a in kept]
+        places = _to_last(x.rank)
+        kept = [a for a in range(x.rank) if a not in node.attrs["axes"]]
+        order = [a for a in places if a in kept]
         # The kept axes must stand in the same order in both layouts, else the result would need a transpose.
         if order != kept or node.attrs["keepdims"]:
             return None
-        axes = tuple(sorted(_TO_LAST.index(a) for a in node.attrs["axes"]))
+        axes = tuple(sorted(places.index(a) for a in node.attrs["axes"]))
         return (b.apply1(node.op.name, self.twin[x], axes=axes, keepdims=False),)
 
 
