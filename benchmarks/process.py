@@ -31,7 +31,7 @@ class WorkerError(Exception):
 
 def environment(extra: dict[str, str], threads: int) -> dict[str, str]:
     """This process' environment without settings that would favour or handicap a library."""
-    kept = {k: v for k, v in os.environ.items() if not k.startswith(_PREFIXES_LEFT_OUT)}
+    kept = {k: v for k, v in os.environ.items() if k == "KGRAPH_HOME" or not k.startswith(_PREFIXES_LEFT_OUT)}
     return {**kept, **dict.fromkeys(_THREADS, str(threads)), "PYTHONWARNINGS": "ignore", **extra}
 
 

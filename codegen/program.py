@@ -19,6 +19,7 @@ from codegen.source import Kernel
 from ir import passes
 from ir.dims import Dim
 from ir.graph import Graph
+from ir.passes.bodies import deep
 from ir.passes.decompose import decompose
 
 Array = np.ndarray
@@ -33,7 +34,7 @@ class Executable:
         self.stages: dict[str, Graph] = {"source": graph}
         self.records: list[passes.PassRecord] = []
         start = time.perf_counter()
-        last = functools.partial(decompose, supports=self.target.supports)
+        last = deep(functools.partial(decompose, supports=self.target.supports))
         pipeline: passes.Pipeline = (*passes.pipeline(phase), ("decompose", last))
         self.graph = passes.run_passes(graph, pipeline, self._observe, self.records)
         self.pass_seconds = time.perf_counter() - start

@@ -39,6 +39,13 @@ def current_origin() -> tuple[str, ...]:
     return _origin.get()
 
 
+def serial() -> int:
+    """A number between the serials of the nodes made so far and those of nodes made later."""
+    node = constant(0.0).node
+    assert node is not None
+    return node.serial
+
+
 def input_value(type: TensorType, name: str | None = None) -> Value:
     """A new input (a placeholder)."""
     return Value(type, None, 0, name)

@@ -24,7 +24,9 @@ def static_values(nodes: Sequence[Node]) -> set[Value]:
     return static
 
 
-def captured(results: Sequence[Value], bound: Collection[Value], inside: Callable[[Node], bool] | None = None) -> list[Value]:
+def captured(
+    results: Sequence[Value], bound: Collection[Value], inside: Callable[[Node], bool] | None = None
+) -> list[Value]:
     """The outside values that a body computing `results` from `bound` reads, in order of first use.
 
     Inside are the nodes that depend on `bound`, or those for which `inside` holds, and constants.

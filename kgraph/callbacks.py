@@ -33,6 +33,8 @@ __all__ = [
     "Progbar",
     "ProgbarLogger",
     "ReduceLROnPlateau",
+    "RemoteMonitor",
+    "TensorBoard",
     "TerminateOnNaN",
 ]
 
@@ -671,3 +673,16 @@ class LambdaCallback(Callback):
         }
         self.__dict__.update(kwargs)
         self.__dict__.update({name: function for name, function in given.items() if function is not None})
+
+
+def __getattr__(name: str) -> Any:
+    if name == "standardize_input_data":  # scripts reach for it here; the engine imports this module
+        from kgraph.engine.training_utils import standardize_input_data
+
+        return standardize_input_data
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+# They need the base class above, so they come last.
+from kgraph.callbacks_remote import RemoteMonitor  # noqa: E402
+from kgraph.callbacks_tensorboard import TensorBoard  # noqa: E402

@@ -6,10 +6,10 @@ The layout pass leaves none in a whole model (`ir/passes/layout.py`); this serve
 from __future__ import annotations
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from codegen.launch import Buffer, Launch, LowerContext, Lowering, Read, Write
+from codegen.launch import Buffer, Launch, LowerContext, Read, Step, Write
 from codegen.source import Kernel
 from ir import dims
 from ir.dims import Dim
@@ -17,7 +17,9 @@ from ir.graph import Graph, Node, Value
 from ir.types import TensorType
 
 
-def in_channels_last(node: Node, ctx: LowerContext, lower: Lowering, images: Sequence[bool]) -> list[Launch]:
+def in_channels_last(
+    node: Node, ctx: LowerContext, lower: Callable[[Node, LowerContext], list[Launch]], images: Sequence[bool]
+) -> list[Launch]:
     """Lowers a channels_first node through `lower`; `images` says which operands, then which results, are images."""
     inner = _Inside(ctx, ctx.graph)
     operands = [inner.twin(v) if image else v for v, image in zip(node.inputs, images, strict=False)]
@@ -61,6 +63,11 @@ class _Inside:
 
     def constant(self, data: bytes, name: str) -> Buffer:
         return self.outside.constant(data, name)
+
+    def body(
+        self, graph: Graph, inputs: Sequence[Buffer], outputs: Sequence[Buffer], states: Sequence[Buffer] = ()
+    ) -> list[Step]:
+        return self.outside.body(graph, inputs, outputs, states)
 
 
 def _last(shape: Sequence[Dim]) -> tuple[Dim, ...]:

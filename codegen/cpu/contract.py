@@ -4,9 +4,9 @@
 
 `row`, `step`, `place` and the place of row i of C are `Digits`: i or k is split into up to four digits (a volume, a
 plane, a line and a pixel; a kernel plane, row and column and a channel), each with a stride. A matmul has one digit; an
-implicit-GEMM convolution of images three, of volumes four. Before it come `matmul.py` and `conv.py`, which describe their operands with a
-`Contraction`; below it are the micro-kernels (`microkernel.py`), called by address, so that this text is compiled once
-per element type, whatever the sizes and the epilogue.
+implicit-GEMM convolution of images three, of volumes four. Before it come `matmul.py` and `conv.py`, which describe
+their operands with a `Contraction`; below it are the micro-kernels (`microkernel.py`), called by address, so that this
+text is compiled once per element type, whatever the sizes and the epilogue.
 
 A tile is some rows by one panel (at most `widest` vectors) of columns by all of k, or by one part of k where the sum is
 split: then parts go to a workspace and a second launch adds them in order. All block sizes depend on sizes alone, so
@@ -114,11 +114,11 @@ class Contraction:
 _SLOTS = (
     "a b c a_start b_start c_start rows columns depth row_block depth_block part splits c_split c_batch "
     "m1 m2 m3 am0 am1 am2 am3 cm0 cm1 cm2 cm3 k1 k2 k3 ak0 ak1 ak2 ak3 bk0 bk1 bk2 bk3 b_column b_direct "
-    "width high multiply tail_width tail_high tail_multiply lanes transpose epilogue ahead n_batch"
+    "width high multiply tail_width tail_high tail_multiply lanes transpose epilogue n_ahead n_batch"
 ).split()
 _BATCH_AT = len(_SLOTS)
-"""Slots by name; then come three for each batch axis (size, strides of A and B in bytes), then those of the
-epilogue."""
+"""Slots by name; then come three for each batch axis (size, strides of A and B in bytes), the operands of the
+epilogue to fetch ahead, and the slots of the epilogue."""
 
 _SOURCE = """
 def kernel(args, lo, hi, worker):
@@ -275,15 +275,17 @@ def kernel(args, lo, hi, worker):
                     call_n(fn, kc, a_base, a_rows, addr(steps), b_rows, b_stride, c_base + j0 * {size}, c_rows, more)
                 else:
                     sum_at = sums + i * keep
-                    if last and ahead != 0:
-                        for r in range(i, min(i + mr, n_rows)):
-                            for x in range(0, n_columns * {size}, 64):
-                                prefetch(ahead + c_table[r] + j0 * {size} + x)
+                    if last and n_ahead > 0:
+                        for o in range(n_ahead):
+                            first = s[{batch_at} + 3 * n_batch + o] + j0 * {size}
+                            for r in range(i, min(i + mr, n_rows)):
+                                for x in range(0, n_columns * {size}, 64):
+                                    prefetch(first + c_table[r] + x)
                     call_n(fn, kc, a_base, a_rows, addr(steps), b_rows, b_stride, sum_at, addr(dense), more)
                     if last:
                         height = min(mr, n_rows - i)
                         if epilogue != 0:
-                            more_args = args + 8 * ({batch_at} + 3 * n_batch)
+                            more_args = args + 8 * ({batch_at} + 3 * n_batch + n_ahead)
                             call_n(epilogue, more_args, sum_at, w, c_rows, height, n_columns, j0)
                         else:
                             of = {pointer}(sum_at)
@@ -376,20 +378,26 @@ def contract(what: Contraction, ctx: LowerContext, vectors: Vectors | None = Non
         tail * lanes, vectors.rows(tail), Entry(multiply_kernel(vectors.rows(tail), tail, lanes, size)),
         lanes, Entry(transpose_kernel(lanes, size)),
         Entry(what.epilogue.kernel) if what.epilogue else 0,
-        (what.epilogue and what.epilogue.ahead) or 0, len(what.batches),
+        len(what.epilogue.ahead) if what.epilogue else 0, len(what.batches),
     )  # fmt: skip
     assert len(slots) == _BATCH_AT
     for batch in what.batches:
         slots += (batch.size, _times(batch.a, size), _times(batch.b, size))
     if what.epilogue:
-        slots += what.epilogue.slots
+        slots += (*what.epilogue.ahead, *what.epilogue.slots)
     launch = Launch(
         _kernel(size), slots, Choose(blocks.tiles, sizes), dims.product((2, rows, columns, depth, batches)),
-        Choose(blocks.scratch, sizes), origin=what.origin,
+        Choose(blocks.scratch, sizes), _inplace(what), origin=what.origin,
     )  # fmt: skip
     if parts is None:
         return [launch]
     return [launch, add_parts(parts, what.c.buffer, dims.product((rows, columns)), splits, size, what.origin)]
+
+
+def _inplace(what: Contraction) -> tuple[tuple[Buffer, Buffer], ...]:
+    """A result may replace an operand of the epilogue, which only the tile that writes it reads, but neither factor."""
+    pairs = what.epilogue.inplace if what.epilogue else ()
+    return tuple((written, read) for written, read in pairs if read not in (what.a.buffer, what.b.buffer))
 
 
 def add_parts(

@@ -141,8 +141,8 @@ def kernel(args, lo, hi, worker):
                 q += 1
 """
 _CORRELATE_NAMES = (
-    "x w y w_start y_start lines per oh high row_advance row_place row_step rows ow wide advance place tap_step columns pixel "
-    "x_row x_column x_pixel w_row w_column y_image y_line y_pixel channels group many one"
+    "x w y w_start y_start lines per oh high row_advance row_place row_step rows ow wide advance place tap_step "
+    "columns pixel x_row x_column x_pixel w_row w_column y_image y_line y_pixel channels group many one"
 )
 _CORRELATE_KERNEL = Kernel("depthwise_conv2d", _CORRELATE.format(slots=named_slots(_CORRELATE_NAMES)))
 

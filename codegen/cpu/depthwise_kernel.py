@@ -1,4 +1,4 @@
-"""The micro-kernels under depthwise convolutions: explicit LLVM vectors that run along channels, sums held in registers.
+"""The micro-kernels under depthwise convolutions: LLVM vectors that run along channels, sums held in registers.
 
     correlate   y[p, c] = sum over i, j of x[p + i * x_row + j * x_column, c] * w[i, j, c]   for some pixels p at once
     products    totals[j, c] += sum over p of x[p + j * x_column, c] * dy[p, c]              for some columns j at once

@@ -3,7 +3,8 @@
 Axes along which every operand behaves alike (all full, or broadcast) are collapsed, so a bias add over any rank is two
 loops and most regions are one. The innermost loop reads each operand either element by element or not at all; what it
 computes is `codegen/expression.py`'s text. Short rows, such as the channels of an image, are taken in groups: vectors
-that repeat with every row are written out for a group of rows first, so that the innermost loop is long.
+that repeat with every row are written out for a group of rows first, so that the innermost loop is long. A region over
+one loop may draw uniform random numbers, the same that `random_uniform` makes.
 """
 
 from __future__ import annotations
@@ -11,11 +12,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from codegen.cpu.random import LOW, WORDS, block_lines, key_lines, uniform_of
 from codegen.expression import COPIES, Body, body, is_literal
 from codegen.launch import Buffer, Choose, Launch, LowerContext, Lowering, Read, Size, Slot, Write
 from codegen.source import Kernel
 from ir import dims
 from ir.dims import Dim
+from ir.dtypes import DType
 from ir.graph import Graph, Node, Value
 from ir.opdef import Elementwise
 from ir.ops import OPS
@@ -82,12 +85,22 @@ def _launch(
 ) -> Launch:
     """`values` are the operands outside, `names` what the body calls them, `results` its outputs."""
     out_type = node.outputs[0].type
+    draw = next((n for n in nodes if n.op.name == "random_uniform"), None)
+    known = {}
+    if draw is not None:  # the state is no operand of the loop
+        at = list(names).index(draw.inputs[0])
+        state = ctx.buffer(values[at])
+        values, names = [*values[:at], *values[at + 1 :]], [*names[:at], *names[at + 1 :]]
+        nodes = [n for n in nodes if n is not draw]
+        known = {draw.output: "u"}
     nest = collapse(out_type.shape, [v.shape for v in values])
-    text = body(nodes, {v: f"e{i}" for i, v in enumerate(names)}, results)
+    text = body(nodes, {**known, **{v: f"e{i}" for i, v in enumerate(names)}}, results)
     reads = [ctx.buffer(v) for v in values]
     writes = [ctx.buffer(v) for v in node.outputs]
     slots: list[Slot] = [*map(Read, reads), *map(Write, writes), *(c.slot() for c in text.literals)]
     printer = _Printer(node, values, nest, text, len(slots))
+    if draw is not None:
+        printer.draw = _Draw(draw.output.type.dtype, state, draw.attrs["seed"] & LOW)
     return Launch(
         Kernel("fused" if len(nodes) > 1 else node.op.name, printer.text()),
         (*slots, *printer.sizes),
@@ -111,6 +124,15 @@ def _inplace(
     )
 
 
+@dataclass(frozen=True)
+class _Draw:
+    """Uniform random numbers that are made in the loop: their type, the buffer of their state, and their seed."""
+
+    dtype: DType
+    state: Buffer
+    seed: int
+
+
 class _Printer:
     """The kernel text of one nest. `sizes` are the slots after `base`, in the order in which the text reads them."""
 
@@ -123,6 +145,7 @@ class _Printer:
         self.sizes: list[Slot] = []
         self.tiles: Size = 0
         self.scratch = 0
+        self.draw: _Draw | None = None
 
     def slot(self, value: Slot) -> str:
         self.sizes.append(value)
@@ -142,11 +165,36 @@ class _Printer:
     def _flat(self) -> list[str]:
         n = self.nest.sizes[0]
         self.tiles = dims.ceildiv(n, _TILE)
+        if self.draw is not None:
+            return self._random(self.draw, n)
         return [
             f"n = {self.slot(n)}",
             "for t in range(lo, hi):",
             f"    for i in range(t * {_TILE}, min(n, t * {_TILE} + {_TILE})):",
             *self._inner({i: f"x{i}" for i in range(len(self.values))}, "y", 8),
+        ]
+
+    def _random(self, draw: _Draw, n: Dim) -> list[str]:
+        """One loop with random numbers: their words are made for a part of it at a time."""
+        self.scratch = 4 * WORDS
+        whole = [i for i, along in enumerate(self.nest.along) if along[-1]]
+        parts = [f"p{i} = offset(x{i}, b)" for i in whole]
+        parts += [f"z{i} = offset(y{i}, b)" for i in range(len(self.outputs))]
+        return [
+            f"n = {self.slot(n)}",
+            f"state = i64p({self.slot(Read(draw.state))})",
+            f"seed = {self.slot(draw.seed)}",
+            "words = i32p(worker)",
+            *key_lines(),
+            "for t in range(lo, hi):",
+            f"    for b in range(t * {_TILE}, min(n, t * {_TILE} + {_TILE}), {WORDS}):",
+            f"        count = min({WORDS}, n - b)",
+            "        for j in range((count + 3) // 4):",
+            *(f"            {line}" for line in block_lines("(b >> 2) + j")),
+            *(f"        {line}" for line in parts),
+            "        for i in range(count):",
+            f"            u = {uniform_of('load(words, i)', draw.dtype)}",
+            *self._inner({i: f"p{i}" for i in range(len(self.values))}, "z", 12),
         ]
 
     def _short(self) -> bool:
@@ -159,7 +207,8 @@ class _Printer:
         rows, inner = self.nest.sizes
         self.tiles = Choose(_tiles, (rows, inner))
         lines = [f"rows = {self.slot(rows)}", f"inner = {self.slot(inner)}"]
-        lines += [f"step = {self.slot(Choose(_rows_per_tile, (inner,)))}", f"group = {self.slot(Choose(_group, (inner,)))}"]
+        lines.append(f"step = {self.slot(Choose(_rows_per_tile, (inner,)))}")
+        lines.append(f"group = {self.slot(Choose(_group, (inner,)))}")
         pointers: dict[int, str] = {}
         repeated = []
         for i, along in enumerate(self.nest.along):

@@ -30,7 +30,8 @@ class Epilogue:
 
     kernel: Kernel
     slots: tuple[Slot, ...]
-    ahead: Read | None = None  # an operand like the sums in shape and type, worth fetching before it is needed
+    inplace: tuple[tuple[Buffer, Buffer], ...] = ()  # as in `Launch`
+    ahead: tuple[Read, ...] = ()  # operands like the sums in shape and type, worth fetching before they are needed
 
 
 def lower_epilogue(
@@ -54,8 +55,14 @@ def lower_epilogue(
     results = [dtypes.f32 if v.type.dtype == dtypes.f16 else v.type.dtype for v in node.outputs]
     source = _print(text, dtype, results, [v.type.dtype for v in extras], kinds)
     large = [v for v, kind in zip(extras, kinds, strict=True) if kind == _EACH and v.type.dtype == dtype]
-    ahead = Read(ctx.buffer(large[0])) if large else None
-    return Epilogue(Kernel(f"epilogue_{node.op.name}", source, params=7), slots, ahead)
+    ahead = tuple(Read(ctx.buffer(v)) for v in large)
+    inplace = tuple(
+        (w, ctx.buffer(v))
+        for w, result in zip(outputs, results, strict=True)
+        for v, kind in zip(extras, kinds, strict=True)
+        if kind == _EACH and v.type.dtype.itemsize == result.itemsize
+    )
+    return Epilogue(Kernel(f"epilogue_{node.op.name}", source, params=7), slots, inplace, ahead)
 
 
 _EACH, _COLUMN, _ONE = "base + j", "column + j", ""

@@ -20,7 +20,21 @@ from codegen import memory
 from codegen.binding import Formulas, Values, dims_of, float_bits
 from codegen.cache import KernelCache
 from codegen.cpu import driver, regions, threads
-from codegen.launch import F32, F64, Branch, Buffer, BufferKind, Entry, Launch, Loop, LoopId, Read, Step, Write, launches_of
+from codegen.launch import (
+    F32,
+    F64,
+    Branch,
+    Buffer,
+    BufferKind,
+    Entry,
+    Launch,
+    Loop,
+    LoopId,
+    Read,
+    Step,
+    Write,
+    launches_of,
+)
 from codegen.schedule import Schedule
 from codegen.source import Kernel
 from codegen.storage import StoredVariable, access, aligned_empty
@@ -261,8 +275,8 @@ def _split_by_size(prologue: Sequence[Step]) -> tuple[list[Step], list[Step]]:
 
 
 class _Table:
-    """The template of a launch table: rows, slots, and which slots get the address of the arena, of another slot, or the
-    user's pointers."""
+    """The template of a launch table: rows, slots, and which slots get the address of the arena, of another slot, or
+    the user's pointers."""
 
     def __init__(self, bound: Binding, steps: Sequence[Step]) -> None:
         self._bound = bound

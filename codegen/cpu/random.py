@@ -22,9 +22,9 @@ from ir.graph import Node
 from ir.ops.random import TRUNCATED_P, TRUNCATED_Q
 from ir.philox import MULTIPLIERS, ROUNDS, WEYL
 
-_WORDS = 1024  # words of a chunk: whole blocks, and small enough for the first-level cache
-_BLOCKS = _WORDS // 4
-_LOW = 0xFFFFFFFF
+WORDS = 1024  # words of a chunk: whole blocks, and small enough for the first-level cache
+_BLOCKS = WORDS // 4
+LOW = 0xFFFFFFFF
 
 _FILL = """
 def kernel(args, lo, hi, worker):
@@ -50,39 +50,47 @@ part that is wanted is copied.
 """
 
 
-def _keys() -> list[str]:
+def key_lines() -> list[str]:
     """Lines for the key words of every round and the two counter words that all blocks share."""
     lines = [
-        f"key0 = state[0] & {_LOW}",
-        f"key1 = ((state[0] >> 32) ^ (state[1] >> 32)) & {_LOW}",
-        f"run = state[1] & {_LOW}",
+        f"key0 = state[0] & {LOW}",
+        f"key1 = ((state[0] >> 32) ^ (state[1] >> 32)) & {LOW}",
+        f"run = state[1] & {LOW}",
     ]
     for r in range(ROUNDS):
-        lines += [f"k{r}_{i} = (key{i} + {r * WEYL[i] & _LOW}) & {_LOW}" for i in (0, 1)]
+        lines += [f"k{r}_{i} = (key{i} + {r * WEYL[i] & LOW}) & {LOW}" for i in (0, 1)]
     return lines
 
 
-def _rounds() -> list[str]:
-    """Lines for block `j` of chunk `t`. Words are int64 whose high halves hold garbage until a product masks them, so
-    that one multiplication of vectors gives both halves.
+def block_lines(number: str) -> list[str]:
+    """Lines that store the four words of block `number` at 4 * j. They are computed as int64 whose high halves hold
+    garbage until a product masks them, so that one multiplication of vectors gives both halves.
     """
-    lines = [f"c0 = t * {_BLOCKS} + j", "c1 = c0 >> 32", "c2 = run", "c3 = seed"]
+    lines = [f"w0 = {number}", "w1 = w0 >> 32", "w2 = run", "w3 = seed"]
     for r in range(ROUNDS):
         lines += [
-            f"p0 = (c0 & {_LOW}) * {MULTIPLIERS[0]}",
-            f"p1 = (c2 & {_LOW}) * {MULTIPLIERS[1]}",
-            f"c0 = (p1 >> 32) ^ c1 ^ k{r}_0",
-            f"c2 = (p0 >> 32) ^ c3 ^ k{r}_1",
-            "c1 = p1",
-            "c3 = p0",
+            f"m0 = (w0 & {LOW}) * {MULTIPLIERS[0]}",
+            f"m1 = (w2 & {LOW}) * {MULTIPLIERS[1]}",
+            f"w0 = (m1 >> 32) ^ w1 ^ k{r}_0",
+            f"w2 = (m0 >> 32) ^ w3 ^ k{r}_1",
+            "w1 = m1",
+            "w3 = m0",
         ]
-    return [*lines, *(f"store(words, 4 * j + {i}, i32(c{i}))" for i in range(4))]
+    return [*lines, *(f"store(words, 4 * j + {i}, i32(w{i}))" for i in range(4))]
 
 
 _UNIFORM = """\
 for i in range(blocks * {each}):
-    store(y, i, {value}(i{bits}((load(w, i) >> {dropped}) & {mask})) * {value}({step}))
+    store(y, i, {number})
 """
+
+
+def uniform_of(word: str, dtype: DType) -> str:
+    """Text of the uniform number made of a word."""
+    bits, precision = _bits(dtype), {"f16": 11, "f32": 24, "f64": 53}[dtype.short]
+    value = computed_in(dtype)
+    return f"{value}(i{bits}(({word} >> {bits - precision}) & {2**precision - 1})) * {value}({2.0**-precision})"
+
 
 _NORMAL = """\
 for i in range(blocks * {each} // 2):
@@ -153,10 +161,7 @@ def _numbers(op: str, dtype: DType) -> str:
     bits, value = _bits(dtype), computed_in(dtype)
     each = 128 // bits
     if op == "random_uniform":
-        precision = {"f16": 11, "f32": 24, "f64": 53}[dtype.short]
-        return _UNIFORM.format(
-            each=each, value=value, bits=bits, dropped=bits - precision, mask=2**precision - 1, step=2.0**-precision
-        )
+        return _UNIFORM.format(each=each, number=uniform_of("load(w, i)", dtype))
     if op == "random_normal":
         high, sine = _sine(value)
         return _NORMAL.format(
@@ -169,7 +174,7 @@ def _numbers(op: str, dtype: DType) -> str:
 
 def _chunk(dtype: DType) -> int:
     """Elements of a chunk."""
-    return _WORDS * 32 // _bits(dtype)
+    return WORDS * 32 // _bits(dtype)
 
 
 @functools.cache
@@ -177,8 +182,8 @@ def _kernel(op: str, dtype: DType) -> Kernel:
     chunk = _chunk(dtype)
     text = _FILL.format(
         slots=named_slots(f"i64:state {dtype.short}:out seed n per"),
-        bits=_bits(dtype), short=dtype.short, scratch=4 * _WORDS, chunk=chunk, each=chunk // _BLOCKS,
-        keys=placed("\n".join(_keys()), 4), philox=placed("\n".join(_rounds()), 12),
+        bits=_bits(dtype), short=dtype.short, scratch=4 * WORDS, chunk=chunk, each=chunk // _BLOCKS,
+        keys=placed("\n".join(key_lines()), 4), philox=placed("\n".join(block_lines(f"t * {_BLOCKS} + j")), 12),
         numbers=placed(_numbers(op, dtype), 8), chunk_bytes=chunk * dtype.itemsize, size=dtype.itemsize,
     )  # fmt: skip
     return Kernel(f"{op}_{dtype.short}", text)
@@ -188,10 +193,10 @@ def _lower_fill(node: Node, ctx: LowerContext) -> list[Launch]:
     y = node.output
     dtype, chunk = y.type.dtype, _chunk(y.type.dtype)
     slots = (
-        Read(ctx.buffer(node.inputs[0])), Write(ctx.buffer(y)), node.attrs["seed"] & _LOW, y.type.size, per(chunk),
+        Read(ctx.buffer(node.inputs[0])), Write(ctx.buffer(y)), node.attrs["seed"] & LOW, y.type.size, per(chunk),
     )  # fmt: skip
     number = tiles(dims.ceildiv(y.type.size, chunk), chunk)
-    scratch = 4 * _WORDS + chunk * dtype.itemsize
+    scratch = 4 * WORDS + chunk * dtype.itemsize
     return [Launch(_kernel(node.op.name, dtype), slots, number, count(30, y.type.size), scratch)]
 
 

@@ -30,12 +30,12 @@ _Sizes = tuple[Dim, Dim, Dim]  # outer, n, inner
 _PART = 16384  # elements of a part of an axis, at least
 _MOST_PARTS = 64
 _BLOCK = 4096  # elements of a row that are summed in one precision before they go to the next
-_BLOCK_ROWS = 256  # the same for rows that are combined column by column: groups of a block
+BLOCK_ROWS = 256  # the same for rows that are combined column by column: groups of a block
 _COLUMNS = 1024  # columns of an item
 
 
 @dataclass(frozen=True)
-class _Monoid:
+class Monoid:
     """An associative operation as text, and its neutral element for a dtype."""
 
     name: str
@@ -54,10 +54,10 @@ class _Monoid:
         return limit - 2**64 if limit >= 2**63 else limit  # as the bits of a slot
 
 
-_SUM = _Monoid("sum", "({} + {})")
-_PROD = _Monoid("prod", "({} * {})")
-_MAX = _Monoid("max", "maximum({}, {})")
-_MIN = _Monoid("min", "minimum({}, {})")
+_SUM = Monoid("sum", "({} + {})")
+_PROD = Monoid("prod", "({} * {})")
+_MAX = Monoid("max", "maximum({}, {})")
+_MIN = Monoid("min", "minimum({}, {})")
 
 _ROWS = """
 def kernel(args, lo, hi, worker):
@@ -122,7 +122,7 @@ class _Form:
     """What the text of a kernel depends on: the operation, the dtypes that it reads and writes, and whether it divides
     in the end."""
 
-    monoid: _Monoid
+    monoid: Monoid
     source: str
     target: str
     mean: bool
@@ -175,7 +175,7 @@ def _columns_kernel(form: _Form) -> Kernel:
         value=form.value,
         wide=form.wide,
         columns=_COLUMNS,
-        block=_BLOCK_ROWS,
+        block=BLOCK_ROWS,
         add=placed(row_pass(["xb"], [("s", "{xb}")], form.monoid.combine), 12),
         fold=placed(fold("s", "c", form.monoid.combine), 12),
         widen=form.combined("load(totals, k)", f"{form.wide}(load(s, k))"),
@@ -216,7 +216,7 @@ def _scratch(n: int, inner: int) -> int:
     return _sums_bytes(n, inner) + 8 * min(inner, _COLUMNS)
 
 
-def _parts(outer: Dim, n: Dim, inner: Dim) -> Dim:
+def parts_of(outer: Dim, n: Dim, inner: Dim) -> Dim:
     """Into how many parts an axis is split: enough for tiles of some size where the rest of the shape makes few."""
     most = dims.floordiv(count(n, dims.dim_min(inner, _COLUMNS)), _PART)
     if isinstance(most, int) and most <= 1:
@@ -240,6 +240,12 @@ def _launch(form: _Form, neutral: Slot, x: Buffer, y: Buffer, sizes: _Sizes, par
     return Launch(_columns_kernel(form), slots, Choose(_tiles, shape), work, Choose(_scratch, (n, inner)))
 
 
+def combine_parts(monoid: Monoid, x: Buffer, y: Buffer, dtype: DType, columns: Dim, parts: Dim, mean_of: Dim) -> Launch:
+    """The launch that combines float64 numbers [parts, columns] in their order, and divides by `mean_of`."""
+    form = _Form(monoid, "f64", dtype.short, mean_of != 1)
+    return _launch(form, literal(monoid.neutral(dtype), "f64"), x, y, (1, parts, columns), 1, mean_of)
+
+
 def _steps(shape: Sequence[Dim], axes: Sequence[int]) -> list[_Sizes]:
     """The axes to reduce as steps from [outer, n, inner] to [outer, inner], the last ones first."""
     known = [(d, axis in axes) for axis, d in enumerate(shape) if d != 1]
@@ -257,7 +263,7 @@ def _steps(shape: Sequence[Dim], axes: Sequence[int]) -> list[_Sizes]:
     return steps
 
 
-def _reduce(node: Node, ctx: LowerContext, monoid: _Monoid, axes: Sequence[int], mean: bool = False) -> list[Launch]:
+def _reduce(node: Node, ctx: LowerContext, monoid: Monoid, axes: Sequence[int], mean: bool = False) -> list[Launch]:
     x, y = node.inputs[0], node.output
     dtype = x.type.dtype
     source = "u8" if dtype.is_bool else dtype.short
@@ -277,7 +283,7 @@ def _reduce(node: Node, ctx: LowerContext, monoid: _Monoid, axes: Sequence[int],
 
     for i, (outer, n, inner) in enumerate(steps):
         last = i == len(steps) - 1
-        parts = _parts(outer, n, inner)
+        parts = parts_of(outer, n, inner)
         if parts != 1:
             add((outer, n, inner), parts, False)
             n = parts
@@ -285,7 +291,7 @@ def _reduce(node: Node, ctx: LowerContext, monoid: _Monoid, axes: Sequence[int],
     return launches or [copy_launch(buffer, ctx.buffer(y), "result")]
 
 
-def _lower(monoid: _Monoid, mean: bool = False) -> Lowering:
+def _lower(monoid: Monoid, mean: bool = False) -> Lowering:
     def lower(node: Node, ctx: LowerContext) -> list[Launch]:
         return _reduce(node, ctx, monoid, node.attrs["axes"], mean)
 
@@ -342,7 +348,7 @@ def kernel(args, lo, hi, worker):
 
 
 @functools.cache
-def _position_kernel(monoid: _Monoid, dtype: DType, rows: bool) -> Kernel:
+def _position_kernel(monoid: Monoid, dtype: DType, rows: bool) -> Kernel:
     """The first extreme, or the first NaN if there is one."""
     value = computed_in(dtype)
     if rows:
@@ -362,7 +368,7 @@ def _position_kernel(monoid: _Monoid, dtype: DType, rows: bool) -> Kernel:
     return Kernel(f"arg{monoid.name}_columns_{dtype.short}", text)
 
 
-def _lower_position(monoid: _Monoid) -> Lowering:
+def _lower_position(monoid: Monoid) -> Lowering:
     def lower(node: Node, ctx: LowerContext) -> list[Launch]:
         x, axis = node.inputs[0], node.attrs["axis"]
         outer, n, inner = count(*x.shape[:axis]), x.shape[axis], count(*x.shape[axis + 1 :])
@@ -379,6 +385,8 @@ def _lower_position(monoid: _Monoid) -> Lowering:
 def _column_items(outer: int, inner: int) -> int:
     return _items(outer, 1, inner)
 
+
+MONOIDS: dict[str, Monoid] = {"reduce_sum": _SUM, "reduce_mean": _SUM, "reduce_max": _MAX, "reduce_min": _MIN}
 
 LOWERINGS: dict[str, Lowering] = {
     "reduce_sum": _lower(_SUM),

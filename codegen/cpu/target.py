@@ -5,7 +5,20 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from codegen.cache import KernelCache
-from codegen.cpu import control, conv, depthwise, elementwise, losses, matmul, norm, pool, random, reduce, shape
+from codegen.cpu import (
+    control,
+    conv,
+    depthwise,
+    elementwise,
+    fused_reduce,
+    losses,
+    matmul,
+    norm,
+    pool,
+    random,
+    reduce,
+    shape,
+)
 from codegen.cpu.program import CpuProgram
 from codegen.launch import LowerContext, Lowering, Step
 from codegen.schedule import ALIASES, schedule
@@ -13,7 +26,9 @@ from ir.graph import Graph, Node
 
 LOWERINGS: dict[str, Lowering] = {
     name: lowering
-    for module in (elementwise, reduce, shape, matmul, conv, depthwise, pool, norm, losses, random, control)
+    for module in (
+        elementwise, reduce, fused_reduce, shape, matmul, conv, depthwise, pool, norm, losses, random, control
+    )  # fmt: skip
     for name, lowering in module.LOWERINGS.items()
 }
 

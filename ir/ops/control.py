@@ -99,7 +99,7 @@ class Scan(Op):
             for out, result in zip(outputs, results[:n_out], strict=True):
                 out[t] = result
             states = results[n_out:]
-        return (*outputs, *states)
+        return (*outputs, *(np.array(s) for s in states))
 
     def gradient(self, node: Node, grads: tuple[Value | None, ...]) -> tuple[Value | None, ...]:
         from ir.ops.scan_gradient import scan_gradient

@@ -11,7 +11,7 @@ of a depthwise kernel counts the output channels that each input channel has of 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import ClassVar
+from typing import Any, ClassVar, overload
 
 import numpy as np
 
@@ -33,6 +33,10 @@ class _Kind(ABC):
     def __init__(self, name: str, rank: int) -> None:
         self.name, self.rank = name, rank
 
+    @overload
+    def channels(self, kernel: tuple[int, ...]) -> int: ...
+    @overload
+    def channels(self, kernel: tuple[Dim, ...]) -> Dim: ...
     @abstractmethod
     def channels(self, kernel: tuple[Dim, ...]) -> Dim:
         """Output channels."""
@@ -79,36 +83,36 @@ class _Kind(ABC):
 class _Dense(_Kind):
     """Every output channel sees every input channel."""
 
-    def channels(self, kernel: tuple[Dim, ...]) -> Dim:
+    def channels(self, kernel: tuple[Any, ...]) -> Any:
         return kernel[-1]
 
     def forward(self, x: Array, w: Array) -> Array:
-        return np.tensordot(x, w, 1)
+        return np.asarray(np.tensordot(x, w, 1))
 
     def to_input(self, y: Array, w: Array) -> Array:
-        return np.tensordot(y, w.T, 1)
+        return np.asarray(np.tensordot(y, w.T, 1))
 
     def to_kernel(self, x: Array, y: Array) -> Array:
         pixels = tuple(range(self.rank + 1))
-        return np.tensordot(x, y, (pixels, pixels))
+        return np.asarray(np.tensordot(x, y, (pixels, pixels)))
 
 
 class _Depthwise(_Kind):
     """Output channels c * m, ..., c * m + m - 1 see input channel c only."""
 
-    def channels(self, kernel: tuple[Dim, ...]) -> Dim:
+    def channels(self, kernel: tuple[Any, ...]) -> Any:
         return kernel[-2] * kernel[-1]
 
     def forward(self, x: Array, w: Array) -> Array:
-        return (x[..., None] * w).reshape(*x.shape[:-1], w.size)
+        return np.asarray(x[..., None] * w).reshape(*x.shape[:-1], w.size)
 
     def to_input(self, y: Array, w: Array) -> Array:
-        return np.einsum("...cm,cm->...c", y.reshape(*y.shape[:-1], *w.shape), w)
+        return np.asarray(np.einsum("...cm,cm->...c", y.reshape(*y.shape[:-1], *w.shape), w))
 
     def to_kernel(self, x: Array, y: Array) -> Array:
         pixels, channels = x.size // max(1, x.shape[-1]), x.shape[-1]
         grouped = y.reshape(pixels, channels, y.shape[-1] // max(1, channels))
-        return np.einsum("pc,pcm->cm", x.reshape(pixels, channels), grouped)
+        return np.asarray(np.einsum("pc,pcm->cm", x.reshape(pixels, channels), grouped))
 
 
 class _Forward(SingleOutput):

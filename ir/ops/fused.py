@@ -11,6 +11,7 @@ from ir.graph import Attrs, Graph, Value
 from ir.opdef import Array, Arrays, Meet, Op, TypeRuleError
 from ir.ops.conv import Conv2D, Conv2DInputGrad
 from ir.ops.matmul import MatMul
+from ir.ops.reduce import Reduction
 from ir.types import TensorType
 
 MADE_LATE = "made by fusion, after differentiation"
@@ -55,11 +56,44 @@ class Fused(Op):
         return inline(attrs["body"], inputs)
 
 
+class FusedReduce(Op):
+    """An elementwise region whose values are reduced in the same pass over memory: its outputs are values of the loop's
+    shape and reductions of such values, all over the same axes. A value that is only reduced is never stored.
+    """
+
+    name = "fused_reduce"
+    schema: ClassVar[Mapping[str, str]] = {"body": "graph"}
+    no_gradient = MADE_LATE
+
+    def infer(self, types: tuple[TensorType, ...], attrs: Attrs, meet: Meet) -> tuple[TensorType, ...]:
+        body: Graph = attrs["body"]
+        check_operands(self.name, body, types)
+        reductions = [n for n in body.nodes if isinstance(n.op, Reduction)]
+        loops = {(n.inputs[0].shape, n.attrs["axes"]) for n in reductions}
+        if len(loops) != 1:
+            raise TypeRuleError(f"{self.name}: the body must reduce tensors of one shape over the same axes")
+        ((shape, _),) = loops
+        if any(n.output in body.users for n in reductions):
+            raise TypeRuleError(f"{self.name}: nothing in the body may read what was reduced")
+        if any(v.shape != shape for v in body.outputs if v.node not in reductions):
+            raise TypeRuleError(f"{self.name}: outputs that are not reduced must have the shape {shape} of the loop")
+        return tuple(v.type for v in body.outputs)
+
+    def reference(self, inputs: Arrays, attrs: Attrs) -> tuple[Array, ...]:
+        return run_body(attrs["body"], inputs)
+
+    def decompose(self, inputs: tuple[Value, ...], attrs: Attrs) -> tuple[Value, ...]:
+        from ir.rewrite import inline
+
+        return inline(attrs["body"], inputs)
+
+
 class _WithEpilogue(Op):
     """A structured op whose result goes through an elementwise epilogue while it is in cache.
 
     The first input of the epilogue is the result of the op; its others are the node's operands after the first two:
-    numbers per channel (last axis), single numbers, or tensors of the result's shape (a residual).
+    numbers per channel (last axis), single numbers, or tensors of the result's shape (a residual). It gives one tensor
+    or several of that shape.
     """
 
     no_gradient = MADE_LATE
@@ -70,8 +104,8 @@ class _WithEpilogue(Op):
         result = self.inner.infer(types[:2], attrs, meet)
         check_operands(self.name, epilogue, (*result, *types[2:]))
         out = tuple(v.type for v in epilogue.outputs)
-        if len(out) != 1 or out[0].shape != result[0].shape:
-            raise TypeRuleError(f"{self.name}: the epilogue must give one tensor of shape {result[0].shape}")
+        if not out or any(t.shape != result[0].shape for t in out):
+            raise TypeRuleError(f"{self.name}: the epilogue must give tensors of shape {result[0].shape}")
         return out
 
     def reference(self, inputs: Arrays, attrs: Attrs) -> tuple[Array, ...]:
@@ -104,4 +138,4 @@ class FusedMatMul(_WithEpilogue):
     schema: ClassVar[Mapping[str, str]] = {**MatMul.schema, "epilogue": "graph"}
 
 
-OPS: tuple[Op, ...] = (Fused(), FusedConv2D(), FusedConv2DInputGrad(), FusedMatMul())
+OPS: tuple[Op, ...] = (Fused(), FusedReduce(), FusedConv2D(), FusedConv2DInputGrad(), FusedMatMul())

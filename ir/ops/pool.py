@@ -211,35 +211,35 @@ class MaxPool3D(_Max):
     name, rank = "max_pool3d", 3
 
     def decompose(self, inputs: tuple[Value, ...], attrs: Attrs) -> tuple[Value, ...]:
-        return pool_planes.pool("max_pool2d", *inputs, attrs)
+        return pool_planes.pool("max_pool2d", inputs, attrs)
 
 
 class MaxPool3DGrad(_MaxGrad):
     name, rank = "max_pool3d_grad", 3
 
     def decompose(self, inputs: tuple[Value, ...], attrs: Attrs) -> tuple[Value, ...]:
-        return pool_planes.max_grad(*inputs, attrs)
+        return pool_planes.max_grad(inputs, attrs)
 
 
 class MaxPool3DGradGrad(_MaxGradGrad):
     name, rank = "max_pool3d_grad_grad", 3
 
     def decompose(self, inputs: tuple[Value, ...], attrs: Attrs) -> tuple[Value, ...]:
-        return pool_planes.max_grad_grad(*inputs, attrs)
+        return pool_planes.max_grad_grad(inputs, attrs)
 
 
 class AvgPool3D(_Avg):
     name, rank = "avg_pool3d", 3
 
     def decompose(self, inputs: tuple[Value, ...], attrs: Attrs) -> tuple[Value, ...]:
-        return pool_planes.pool("avg_pool2d", *inputs, attrs)
+        return pool_planes.pool("avg_pool2d", inputs, attrs)
 
 
 class AvgPool3DGrad(_AvgGrad):
     name, rank = "avg_pool3d_grad", 3
 
     def decompose(self, inputs: tuple[Value, ...], attrs: Attrs) -> tuple[Value, ...]:
-        return pool_planes.avg_grad(*inputs, attrs)
+        return pool_planes.avg_grad(inputs, attrs)
 
 
 OPS: tuple[Op, ...] = (

@@ -15,6 +15,7 @@ from ir.dims import Dim
 from ir.graph import Attrs, Value
 
 Shape = tuple[Dim, ...]
+Values = tuple[Value, ...]
 
 
 def _merged(shape: Shape, axis: int) -> Shape:
@@ -63,8 +64,9 @@ class _Steps:
         return images, b.reshape(images, _merged(whole, at + 1))
 
 
-def pool(op: str, x: Value, attrs: Attrs) -> tuple[Value, ...]:
-    """`max_pool3d` or `avg_pool3d` through the op on images called `op`."""
+def pool(op: str, inputs: Values, attrs: Attrs) -> Values:
+    """`max_pool3d(x)` or `avg_pool3d(x)` through the op on images called `op`."""
+    (x,) = inputs
     steps = _Steps(attrs)
     images, columns = steps.planes_pooled(op, x)
     y = b.apply1(op, columns, **steps.line)
@@ -72,8 +74,9 @@ def pool(op: str, x: Value, attrs: Attrs) -> tuple[Value, ...]:
     return (b.reshape(y, (*x.shape[:at], y.shape[at], *images.shape[at : at + 2], *x.shape[at + 3 :])),)
 
 
-def max_grad(x: Value, y: Value, dy: Value, attrs: Attrs) -> tuple[Value, ...]:
-    """`max_pool3d_grad`; the maxima of the planes are found once more."""
+def max_grad(inputs: Values, attrs: Attrs) -> Values:
+    """`max_pool3d_grad(x, y, dy)`; the maxima of the planes are found once more."""
+    x, y, dy = inputs
     steps = _Steps(attrs)
     images, columns = steps.planes_pooled("max_pool2d", x)
     dcolumns = b.apply1("max_pool2d_grad", columns, steps.columns(y), steps.columns(dy), **steps.line)
@@ -81,8 +84,9 @@ def max_grad(x: Value, y: Value, dy: Value, attrs: Attrs) -> tuple[Value, ...]:
     return (b.reshape(b.apply1("max_pool2d_grad", steps.images(x), images, dimages, **steps.plane), x.shape),)
 
 
-def max_grad_grad(x: Value, y: Value, ddx: Value, attrs: Attrs) -> tuple[Value, ...]:
-    """`max_pool3d_grad_grad`; the maxima of the planes are found once more."""
+def max_grad_grad(inputs: Values, attrs: Attrs) -> Values:
+    """`max_pool3d_grad_grad(x, y, ddx)`; the maxima of the planes are found once more."""
+    x, y, ddx = inputs
     steps = _Steps(attrs)
     images, columns = steps.planes_pooled("max_pool2d", x)
     picked = b.apply1("max_pool2d_grad_grad", steps.images(x), images, steps.images(ddx), **steps.plane)
@@ -91,8 +95,9 @@ def max_grad_grad(x: Value, y: Value, ddx: Value, attrs: Attrs) -> tuple[Value, 
     return (b.reshape(ddy, y.shape),)
 
 
-def avg_grad(dy: Value, attrs: Attrs) -> tuple[Value, ...]:
-    """`avg_pool3d_grad`."""
+def avg_grad(inputs: Values, attrs: Attrs) -> Values:
+    """`avg_pool3d_grad(dy)`."""
+    (dy,) = inputs
     steps = _Steps(attrs)
     at, shape = steps.depth, attrs["shape"]
     pooled = (*shape[: at + 1], *dy.shape[at + 1 :])  # planes pooled, depth still whole

@@ -46,11 +46,20 @@ class _Gradient:
         stepwise = zip(body.outputs[:n], self.grads[:n], strict=True)
         outs = [None if g is None else b.input_value(v.type) for v, g in stepwise]
         self.states = body.inputs[self.n_seq : self.n_seq + self.n_state]
-        carried = [b.input_value(v.type) if v.type.dtype.is_float else None for v in self.states]
-        self.seeds = [*outs, *carried]
         wrt = [v for v in body.inputs if v.type.dtype.is_float]
-        self.found = dict(zip(wrt, gradients(body.outputs, wrt, self.seeds, stop_at_wrt=True), strict=True))
-        self.carried = {v: s for v, s in zip(self.states, carried, strict=True) if s is not None}
+        # A state has a gradient where its final value has one, or where a later step passes one on.
+        self.carried = {
+            v: b.input_value(v.type)
+            for v, g in zip(self.states, self.grads[n:], strict=True)
+            if g is not None and v.type.dtype.is_float
+        }
+        while True:
+            self.seeds = [*outs, *(self.carried.get(v) for v in self.states)]
+            self.found = dict(zip(wrt, gradients(body.outputs, wrt, self.seeds, stop_at_wrt=True), strict=True))
+            more = [v for v in self.states if self.found.get(v) is not None and v not in self.carried]
+            if not more:
+                return
+            self.carried.update((v, b.input_value(v.type)) for v in more)
 
     def _find_leaves(self) -> None:
         """What the derivative of a step reads: `stacks` maps elements, seeds and saved values to stacked ones."""
@@ -118,8 +127,8 @@ class _Gradient:
         """Stacked values of steps, gradients of the initial states, and sums that are states."""
         outputs = list(dict.fromkeys([*elements.values(), *self.extra]))
         states = list(self.carried)
-        news = [self.found[v] if self.found[v] is not None else b.zeros_like(v) for v in states]
-        news += [b.add(total, self.found[v]) for v, total in totals.items()]  # type: ignore[arg-type]
+        news = [g if (g := self.found[v]) is not None else b.zeros_like(v) for v in states]
+        news += [b.add(total, g) for v, total in totals.items() if (g := self.found[v]) is not None]
         starts = [self._final(v) for v in states] + [b.zeros_like(v) for v in totals]
         bound = [*self.stacks, *self.carried.values(), *totals.values(), *self.constants]
         operands = [*self.stacks.values(), *starts, *(self.operand[v] for v in self.constants)]

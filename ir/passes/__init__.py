@@ -16,12 +16,18 @@ from functools import partial
 from pathlib import Path
 
 from ir.graph import Graph
+from ir.passes.bodies import bind_bodies, deep, trim_bodies
 from ir.passes.cse import cse
 from ir.passes.dce import dce
 from ir.passes.fold_batch_norm import fold_batch_norm
 from ir.passes.fuse_conv import fuse_conv
 from ir.passes.fuse_elementwise import fuse_elementwise
+from ir.passes.fuse_epilogue import fuse_epilogue
+from ir.passes.fuse_random import fuse_random
+from ir.passes.fuse_reduce import fuse_reduce
+from ir.passes.join_slices import join_slices
 from ir.passes.layout import layout
+from ir.passes.scans import hoist_scans, merge_scans
 from ir.passes.simplify import simplify
 from ir.passes.specialize import specialize
 from ir.passes.split_batch_norm import split_batch_norm
@@ -37,15 +43,23 @@ def pipeline(phase: int) -> Pipeline:
     """All passes at learning phase 0 (predict, test) or 1 (train), in order."""
     return (
         ("specialize", partial(specialize, phase=phase)),
-        ("simplify", simplify),
-        ("cse", cse),
+        ("bind_bodies", bind_bodies),
+        ("simplify", deep(simplify)),
+        ("cse", deep(cse)),
+        ("merge_scans", merge_scans),
+        ("join_slices", deep(join_slices)),
+        ("hoist_scans", hoist_scans),
+        ("trim_bodies", trim_bodies),
         ("fold_batch_norm", fold_batch_norm),
-        ("layout", layout),
-        ("split_batch_norm", split_batch_norm),
-        ("simplify_split", simplify),
-        ("fuse_conv", fuse_conv),
-        ("fuse_elementwise", fuse_elementwise),
-        ("dce", dce),
+        ("layout", deep(layout)),
+        ("split_batch_norm", deep(split_batch_norm)),
+        ("simplify_split", deep(simplify)),
+        ("fuse_conv", deep(fuse_conv)),
+        ("fuse_elementwise", deep(fuse_elementwise)),
+        ("fuse_epilogue", deep(fuse_epilogue)),
+        ("fuse_reduce", deep(fuse_reduce)),
+        ("fuse_random", deep(fuse_random)),
+        ("dce", deep(dce)),
     )
 
 

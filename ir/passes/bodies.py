@@ -111,21 +111,22 @@ def trim_bodies(graph: Graph) -> Graph:
             return None
         if plan is None:  # nothing needs it
             return tuple(b.full(o.shape, 0, o.type.dtype) for o in node.outputs)
-        found = iter(plan.apply(node, inputs))
-        kept = set(plan.results)
+        found = dict(zip(plan.results, plan.apply(node, inputs), strict=True))
+        found.update((i, found[same]) for i, same in plan.same.items())
         return tuple(
-            next(found) if i in kept else b.full(o.shape, 0, o.type.dtype) for i, o in enumerate(node.outputs)
+            found[i] if i in found else b.full(o.shape, 0, o.type.dtype) for i, o in enumerate(node.outputs)
         )
 
     return rebuild(graph, transform)
 
 
 class _Plan:
-    """The numbers of the operands and results that stay."""
+    """The numbers of the operands and results that stay; `same` are results that equal others, and which."""
 
-    def __init__(self, operands: Iterable[int], results: Iterable[int]) -> None:
+    def __init__(self, operands: Iterable[int], results: Iterable[int], same: dict[int, int] | None = None) -> None:
+        self.same = same or {}
         self.operands = sorted(operands)
-        self.results = sorted(results)
+        self.results = sorted(set(results) - set(self.same))
 
     def apply(self, node: Node, inputs: Sequence[Value]) -> tuple[Value, ...]:
         operands = [inputs[i] for i in self.operands]
@@ -160,7 +161,11 @@ def _plan(node: Node, live: set[Value]) -> _Plan:
         if more == kept:
             break
         kept = more
-    return _Plan(read | {n_seq + i - n_out for i in kept if i >= n_out}, kept)
+    first: dict[Value, int] = {}
+    for i in sorted(i for i in kept if i < n_out):
+        first.setdefault(body.outputs[i], i)
+    same = {i: first[body.outputs[i]] for i in kept if i < n_out and first[body.outputs[i]] != i}
+    return _Plan(read | {n_seq + i - n_out for i in kept if i >= n_out}, kept, same)
 
 
 def _read(body: Graph, results: Sequence[Value]) -> set[int]:

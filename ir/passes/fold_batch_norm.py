@@ -13,6 +13,8 @@ from ir.graph import Graph, Node, Value
 from ir.passes.regions import origins
 from ir.rewrite import rebuild
 
+_CONVOLUTIONS = ("conv2d", "conv3d", "depthwise_conv2d")
+
 
 def fold_batch_norm(graph: Graph) -> Graph:
     """`graph` with batch normalisations of constant statistics folded."""
@@ -36,7 +38,7 @@ def fold_batch_norm(graph: Graph) -> Graph:
         if bias is not None:
             vector = b.reshape(mapped[bias], scale.shape)
             shift = b.add(shift, b.mul(vector, scale))
-        scaled = b.mul(weights, scale)
+        scaled = b.mul(weights, _of_weights(product, scale))
         with b.origin(origins([product, node])):
             out = b.apply1(product.op.name, data, scaled, **product.attrs)
             return (b.add(out, _along(shift, axis, rank)),)
@@ -52,6 +54,13 @@ def constant_values(graph: Graph) -> set[Value]:
         if all(v in known for v in node.inputs):
             known.update(node.outputs)
     return known
+
+
+def _of_weights(product: Node, scale: Value) -> Value:
+    """`scale` shaped for the weights: their last axis makes the channels, of a depthwise kernel the last two do."""
+    if product.op.name != "depthwise_conv2d":
+        return scale
+    return b.reshape(scale, product.inputs[1].shape[2:])
 
 
 def _along(vector: Value, axis: int, rank: int) -> Value:
@@ -73,7 +82,7 @@ def _product_before(node: Node) -> tuple[Node | None, Value | None]:
         if first.type == x.type and _is_vector_along(second, x, axis) and second.type.size == size:
             x, bias = first, second
     producer = x.node
-    if producer is None or producer.op.name not in ("conv2d", "matmul"):
+    if producer is None or producer.op.name not in (*_CONVOLUTIONS, "matmul"):
         return None, None
     return producer, bias
 
@@ -97,9 +106,9 @@ def _folds(graph: Graph, node: Node, product: Node, constant: set[Value]) -> boo
     # Scaling the weights pays only if it happens once: they must be constant, too.
     if product.inputs[1] not in constant:
         return False
-    # The normalised axis must be the one that the weights' last axis makes.
-    if product.op.name == "conv2d":
-        channel = 3 if product.attrs["data_format"] == "channels_last" else 1
+    # The normalised axis must be the one that the weights make.
+    if product.op.name in _CONVOLUTIONS:
+        channel = x.rank - 1 if product.attrs["data_format"] == "channels_last" else 1
         return bool(node.attrs["axis"] == channel)
     last = node.inputs[0].rank - 1
     return bool(node.attrs["axis"] == last and not product.attrs["transpose_b"] and product.inputs[1].rank == 2)

@@ -14,7 +14,7 @@ from ir.graph import Graph, Node, Value
 from ir.passes.regions import body_of, is_elementwise, is_scalar_constant, origins
 from ir.rewrite import rebuild
 
-_FUSED = {"conv2d": "fused_conv2d", "conv2d_input_grad": "fused_conv2d_input_grad", "matmul": "fused_matmul"}
+FUSED = {"conv2d": "fused_conv2d", "conv2d_input_grad": "fused_conv2d_input_grad", "matmul": "fused_matmul"}
 
 
 def fuse_conv(graph: Graph) -> Graph:
@@ -42,7 +42,7 @@ def fuse_conv(graph: Graph) -> Graph:
         epilogue = body_of("epilogue", chain[1:], [anchor.output, *extras], [node.output])
         with builder.origin(origins(chain)):
             return builder.apply(
-                _FUSED[anchor.op.name],
+                FUSED[anchor.op.name],
                 *(mapped[v] for v in (*anchor.inputs, *extras)),
                 **anchor.attrs,
                 epilogue=epilogue,
@@ -54,7 +54,7 @@ def fuse_conv(graph: Graph) -> Graph:
 def _chain(graph: Graph, anchor: Node, taken: Collection[Node]) -> list[Node]:
     """The anchor and the nodes that its epilogue takes."""
     chain = [anchor]
-    if anchor.op.name not in _FUSED or not anchor.output.type.dtype.is_float:
+    if anchor.op.name not in FUSED or not anchor.output.type.dtype.is_float:
         return chain
     # Only channels-last results have their channels along rows of the tile.
     if anchor.attrs.get("data_format", "channels_last") != "channels_last":
@@ -78,10 +78,11 @@ def _fits(node: Node, acc: Value) -> bool:
     the channels, or tensors of the result's shape."""
     if not is_elementwise(node) or node.output.type != acc.type:
         return False
-    return all(v is acc or _operand_fits(v, acc) for v in node.inputs)
+    return all(v is acc or operand_fits(v, acc) for v in node.inputs)
 
 
-def _operand_fits(v: Value, acc: Value) -> bool:
+def operand_fits(v: Value, acc: Value) -> bool:
+    """Whether an epilogue of `acc` can read `v`."""
     if is_scalar_constant(v) or all(d == 1 for d in v.shape) or v.shape == acc.shape:
         return True
     # A vector along the last axis, with leading axes of size 1 or none.
@@ -111,7 +112,7 @@ def _may_move(node: Node, acc: Value) -> bool:
     if not is_elementwise(node) or node.output.shape != acc.shape:
         return False
     operands = set(node.inputs)
-    return all(_operand_fits(v, acc) for v in operands) and sum(v.shape == acc.shape for v in operands) <= 1
+    return all(operand_fits(v, acc) for v in operands) and sum(v.shape == acc.shape for v in operands) <= 1
 
 
 def _extras(chain: list[Node]) -> list[Value]:

@@ -69,21 +69,22 @@ class _Regions:
         del self.level[r]
 
     def sink(self) -> None:
-        """Moves nodes that only one later region uses into that region: the mask of an activation's derivative, say,
+        """Moves nodes that only later regions use into the first of these: the mask of an activation's derivative, say,
         joins the derivative instead of being stored by the forward pass.
 
-        This makes no cycle: what the node needs cannot depend on the region that needs the node.
+        This makes no cycle: what the node needs cannot depend on the region that needs the node, and other regions that
+        need the node are on higher levels than its new one.
         """
         users, results = self.graph.users, self.graph.results
         for node in reversed(self.graph.nodes):
             if not fusible(node) or node.output in results:
                 continue
             wanted = {self.region[u] for u in users.get(node.output, ())}
-            if len(wanted) != 1:
-                continue
-            (target,) = wanted
             own = self.region[node]
-            if target != own and self._may_sink(node, target):
+            if not wanted or own in wanted:
+                continue
+            target, *others = sorted(wanted, key=lambda r: self.level[r])
+            if all(self.level[r] > self.level[target] for r in others) and self._may_sink(node, target):
                 self.members[own].remove(node)
                 self.members[target].insert(0, node)
                 self.region[node] = target

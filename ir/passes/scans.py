@@ -15,6 +15,7 @@ from ir.opdef import Elementwise
 from ir.passes.bodies import deep, has_bodies
 from ir.passes.cse import cse
 from ir.rewrite import inline, rebuild
+from ir.walk import nodes_of
 
 
 def merge_scans(graph: Graph) -> Graph:
@@ -44,30 +45,15 @@ def merge_scans(graph: Graph) -> Graph:
 
 
 def _states_key(node: Node) -> Hashable:
-    """Equal for bodies that compute the same new states."""
+    """Equal for bodies that compute the same new states: the nodes that do it, numbered."""
     body: Graph = node.attrs["body"]
-    keys: dict[Value, Hashable] = {v: i for i, v in enumerate(body.inputs)}
-    table: dict[Hashable, int] = {}
-    for n in body.nodes:
-        key = (n.op.name, tuple(keys[v] for v in n.inputs), n.attrs)
-        number = table.setdefault(key, len(table))
-        keys.update((o, (number, o.index)) for o in n.outputs)
-    # Numbers of two bodies can be compared only together with what they stand for.
-    outs = body.outputs[len(body.outputs) - node.attrs["n_state"] :]
-    return tuple(_expression(v, body) for v in outs)
-
-
-def _expression(v: Value, body: Graph) -> Hashable:
-    """`v` in terms of the body's inputs: the nodes that it depends on, numbered, so that sharing costs nothing."""
-    from ir.walk import nodes_of
-
+    states = body.outputs[len(body.outputs) - node.attrs["n_state"] :]
     number: dict[Value, Hashable] = {x: ("input", i) for i, x in enumerate(body.inputs)}
     lines: dict[Hashable, int] = {}
-    for n in nodes_of([v]):
-        line = (n.op.name, tuple(number[x] for x in n.inputs), n.attrs)
-        known = lines.setdefault(line, len(lines))
+    for n in nodes_of(states):
+        known = lines.setdefault((n.op.name, tuple(number[x] for x in n.inputs), n.attrs), len(lines))
         number.update((o, ("node", known, o.index)) for o in n.outputs)
-    return (number[v], frozenset(lines.items()))
+    return tuple(number[v] for v in states), tuple(lines)
 
 
 def _merged(nodes: Sequence[Node], inputs: Sequence[Value]) -> dict[Node, tuple[Value, ...]]:
@@ -114,7 +100,9 @@ class _Hoist:
         self.inputs = inputs
         first = self.n_seq + self.n_state
         self.outer: dict[Value, Value] = dict(zip(self.body.inputs[first:], inputs[first:], strict=True))
-        self.batched: dict[Value, Value] = dict(zip(self.body.inputs[: self.n_seq], inputs, strict=False))
+        steps = node.attrs["length"]
+        sequences = zip(self.body.inputs[: self.n_seq], inputs, strict=False)
+        self.batched: dict[Value, Value] = {v: x for v, x in sequences if x.shape[0] == steps}
         self.chosen: dict[Value, None] = {}
 
     def results(self) -> tuple[Value, ...] | None:

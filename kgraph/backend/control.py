@@ -6,7 +6,9 @@ from typing import Any
 
 from ir import builder as b
 from ir import dtypes
-from ir.passes.specialize import PHASE
+from ir.closure import captured, close
+from ir.graph import Value
+from ir.passes.specialize import PHASE, is_phase
 from ir.types import TensorType
 from kgraph.backend import session
 from kgraph.backend.tensor import Tensor, as_value, operands
@@ -37,10 +39,26 @@ def _result(x: Any) -> Any:
 def switch(condition: Any, then_expression: Any, else_expression: Any) -> Tensor:
     """`then_expression` where `condition` holds, else `else_expression`; both tensors or functions without arguments.
 
-    A condition of lower rank than the expressions chooses along their first axes.
+    Of functions, only the one that a scalar condition chooses runs. A condition of lower rank than the expressions
+    chooses along their first axes.
     """
-    then, other = operands(_result(then_expression), _result(else_expression))
     chosen = b.cast(as_value(condition, dtypes.bool_), dtypes.bool_)
+    functions = [x for x in (then_expression, else_expression) if callable(x) and not isinstance(x, Tensor)]
+    if chosen.rank or not functions:
+        return _choose(chosen, then_expression, else_expression)
+    before = b.serial()
+    then, other = operands(_result(then_expression), _result(else_expression))
+    if then.type.dtype != other.type.dtype or then.rank != other.rank:
+        return _choose(chosen, Tensor(then), Tensor(other))
+    own = [captured([v], [], lambda node: node.serial > before) for v in (then, other)]
+    read = list(dict.fromkeys(v for values in own for v in values))
+    bodies = {"then": close("then", read, [then]), "otherwise": close("otherwise", read, [other])}
+    return Tensor(b.apply1("cond", chosen, *read, **bodies))
+
+
+def _choose(chosen: Value, then_expression: Any, else_expression: Any) -> Tensor:
+    """Both are computed; elements are taken from one or the other."""
+    then, other = operands(_result(then_expression), _result(else_expression))
     rank = max(then.rank, other.rank)
     if chosen.rank > rank:
         raise ValueError(
@@ -62,7 +80,10 @@ def in_train_phase(x: Any, alt: Any, training: Any = None) -> Any:
         training = learning_phase()
     if not isinstance(training, Tensor):
         return _result(x) if training else _result(alt)
-    result = switch(training, x, alt)
+    if isinstance(training, Tensor) and is_phase(training.value):
+        result = _choose(training.value, x, alt)  # one of the two is left when the phase is fixed
+    else:
+        result = switch(training, x, alt)
     if follows_phase:
         result._uses_learning_phase = True
     return result

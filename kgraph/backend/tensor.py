@@ -40,7 +40,10 @@ def _operation(op: str) -> str:
     return _OPERATIONS.get(op) or "".join(part.capitalize() for part in op.split("_"))
 
 
-_OPERATIONS = {"matmul": "MatMul", "conv2d": "Conv2D", "max_pool2d": "MaxPool", "avg_pool2d": "AvgPool"}
+_OPERATIONS = {
+    "matmul": "MatMul", "conv2d": "Conv2D", "conv3d": "Conv3D", "depthwise_conv2d": "DepthwiseConv2dNative",
+    "max_pool2d": "MaxPool", "avg_pool2d": "AvgPool", "max_pool3d": "MaxPool3D", "avg_pool3d": "AvgPool3D",
+}  # fmt: skip
 
 
 class Tensor:

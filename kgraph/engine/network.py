@@ -19,11 +19,12 @@ from kgraph.engine.graph_map import map_graph, node_key
 from kgraph.engine.input_layer import InputLayer
 from kgraph.engine.network_config import network_config, network_from_config
 from kgraph.legacy import interfaces
-from kgraph.utils.generic_utils import has_arg, to_list, unique_by_identity, unpack_singleton
+from kgraph.utils.generic_utils import has_arg, object_list_uid, to_list, unique_by_identity, unpack_singleton
+from kgraph.utils.io_utils import ask_to_proceed_with_overwrite
 from kgraph.utils.layer_utils import get_source_inputs
 from kgraph.utils.layer_utils import print_summary as print_layer_summary
 
-__all__ = ["Network", "get_source_inputs"]
+__all__ = ["Network", "ask_to_proceed_with_overwrite", "get_source_inputs", "object_list_uid"]
 
 _INTERNAL_CALLS_KEPT = 8
 

@@ -108,17 +108,23 @@ def save_weights(model: Any, filepath: Any, overwrite: bool = True) -> None:
     """Save a model's weights to an HDF5 file; arguments as for `save_model`."""
     with _created(filepath, overwrite) as f:
         if f is not None:
-            save_weights_to_hdf5_group(f, model.layers)
+            save_weights_to_hdf5_group(f, _stored(model).layers)
+
+
+def _stored(model: Any) -> Any:
+    """The model whose layers files hold: for one made of replicas, the model that was replicated."""
+    return model.__dict__.get("_template") or model
 
 
 def _write_model(f: Any, model: Any, include_optimizer: bool) -> None:
-    config = _json({"class_name": type(model).__name__, "config": model.get_config()})
+    stored = _stored(model)
+    config = _json({"class_name": type(stored).__name__, "config": stored.get_config()})
     optimizer: Any = model.optimizer if include_optimizer else None
     training = _json(_training_config(model)) if optimizer else None
     f.attrs["keras_version"] = KERAS_VERSION.encode("utf-8")
     f.attrs["backend"] = K.backend().encode("utf-8")
     f.attrs["model_config"] = config
-    save_weights_to_hdf5_group(f.create_group("model_weights"), model.layers)
+    save_weights_to_hdf5_group(f.create_group("model_weights"), stored.layers)
     if training is not None:
         f.attrs["training_config"] = training
         if optimizer.weights:
@@ -201,9 +207,9 @@ def load_weights(
         if not reader.texts(f, "layer_names"):
             f = reader.group(f, "model_weights") or f
         if by_name:
-            load_weights_from_hdf5_group_by_name(f, model.layers, skip_mismatch=skip_mismatch, reshape=reshape)
+            load_weights_from_hdf5_group_by_name(f, _stored(model).layers, skip_mismatch=skip_mismatch, reshape=reshape)
         else:
-            load_weights_from_hdf5_group(f, model.layers, reshape=reshape)
+            load_weights_from_hdf5_group(f, _stored(model).layers, reshape=reshape)
 
 
 def _read_model(reader: Reader, f: Any, custom_objects: dict[str, Any], compile: bool) -> Any:

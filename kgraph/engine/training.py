@@ -1,8 +1,8 @@
 """`Model`: a network that can be compiled, trained, evaluated and asked for predictions.
 
 `compiling.py` makes the losses and metrics, `training_utils.py` checks what a user feeds, `training_arrays.py` loops
-over batches. Everything runs through `K.function`: one function trains, one tests, one predicts, each made when it
-is first used.
+over batches of arrays, `training_generator.py` over those of generators. Everything runs through `K.function`: one
+function trains, one tests, one predicts, each made when it is first used.
 """
 
 from __future__ import annotations
@@ -14,9 +14,21 @@ import numpy as np
 
 from kgraph import backend as K
 from kgraph import optimizers
-from kgraph.engine import inspection, training_arrays, training_utils
+from kgraph.engine import inspection, training_arrays, training_generator, training_utils
+from kgraph.engine.base_layer import Layer
 from kgraph.engine.compiling import Compiled, compile_outputs, target_shape
 from kgraph.engine.network import Network
+from kgraph.engine.training_utils import (
+    check_array_length_consistency,
+    check_loss_and_target_compatibility,
+    collect_metrics,
+    standardize_class_weights,
+    standardize_input_data,
+    standardize_sample_weights,
+    standardize_weights,
+    weighted_masked_objective,
+)
+from kgraph.legacy import interfaces
 from kgraph.utils.generic_utils import slice_arrays, to_list, unpack_singleton
 
 _NOT_COMPILED = "You must compile a model before training/testing. Use `model.compile(optimizer, loss)`."
@@ -466,6 +478,88 @@ class Model(Network):
         f, ins = self._with_function("predict", (inputs, [], []), 0)
         return unpack_singleton(f(ins))
 
+    # Training and testing on generators
+
+    @interfaces.legacy_generator_methods_support
+    def fit_generator(
+        self,
+        generator: Any,
+        steps_per_epoch: float | None = None,
+        epochs: int = 1,
+        verbose: int = 1,
+        callbacks: Any = None,
+        validation_data: Any = None,
+        validation_steps: float | None = None,
+        class_weight: Any = None,
+        max_queue_size: int = 10,
+        workers: int = 1,
+        use_multiprocessing: bool = False,
+        shuffle: bool = True,
+        initial_epoch: int = 0,
+    ) -> Any:
+        """Train on batches that are prepared in the background; what the generator raises, this raises.
+
+        # Arguments
+            generator: a generator of `(x, y)` or `(x, y, sample_weight)`, or a `kgraph.utils.Sequence` of them.
+            steps_per_epoch: batches in an epoch; None for the length of a `Sequence`.
+            epochs, verbose, callbacks, class_weight, initial_epoch: as for `fit`.
+            validation_data: a generator or `Sequence`, or `(x, y)` or `(x, y, sample_weight)`.
+            validation_steps: batches of a validation; None for the length of a `Sequence`.
+            max_queue_size: batches that may be prepared ahead.
+            workers: number of threads or processes that prepare batches; 0 prepares them in between the steps.
+            use_multiprocessing: whether these are processes.
+            shuffle: whether to shuffle the order of a `Sequence`'s batches before each epoch.
+
+        # Returns
+            A `History`, whose `history` holds the results of each epoch by name.
+        """
+        return training_generator.fit_generator(
+            self,
+            generator,
+            steps_per_epoch=steps_per_epoch,
+            epochs=epochs,
+            verbose=verbose,
+            callbacks=callbacks,
+            validation_data=validation_data,
+            validation_steps=validation_steps,
+            class_weight=class_weight,
+            max_queue_size=max_queue_size,
+            workers=workers,
+            use_multiprocessing=use_multiprocessing,
+            shuffle=shuffle,
+            initial_epoch=initial_epoch,
+        )
+
+    @interfaces.legacy_generator_methods_support
+    def evaluate_generator(
+        self,
+        generator: Any,
+        steps: float | None = None,
+        max_queue_size: int = 10,
+        workers: int = 1,
+        use_multiprocessing: bool = False,
+        verbose: int = 0,
+    ) -> Any:
+        """The loss and metrics on batches of a generator or `Sequence`, as `evaluate` gives them."""
+        return training_generator.evaluate_generator(
+            self, generator, steps, max_queue_size, workers, use_multiprocessing, verbose
+        )
+
+    @interfaces.legacy_generator_methods_support
+    def predict_generator(
+        self,
+        generator: Any,
+        steps: float | None = None,
+        max_queue_size: int = 10,
+        workers: int = 1,
+        use_multiprocessing: bool = False,
+        verbose: int = 0,
+    ) -> Any:
+        """The outputs for batches of a generator or `Sequence`, which may give targets with the inputs."""
+        return training_generator.predict_generator(
+            self, generator, steps, max_queue_size, workers, use_multiprocessing, verbose
+        )
+
     # Looking inside
 
     def ir(self, phase: str = "test", stage: str = "fused") -> Any:
@@ -503,4 +597,19 @@ def _split(data: Data, fraction: float) -> tuple[Data, Data]:
     return first, (slice_arrays(x, at), slice_arrays(y, at), slice_arrays(weights, at))
 
 
-__all__ = ["Model"]
+__all__ = [
+    "Layer",
+    "Model",
+    "Network",
+    "check_array_length_consistency",
+    "check_loss_and_target_compatibility",
+    "collect_metrics",
+    "slice_arrays",
+    "standardize_class_weights",
+    "standardize_input_data",
+    "standardize_sample_weights",
+    "standardize_weights",
+    "to_list",
+    "unpack_singleton",
+    "weighted_masked_objective",
+]

@@ -14,7 +14,7 @@ import numpy as np
 from kgraph import backend as K
 from kgraph import callbacks as cbks
 from kgraph.engine.training_utils import batch_shuffle, check_num_samples, make_batches
-from kgraph.utils.generic_utils import Progbar, slice_arrays, unpack_singleton
+from kgraph.utils.generic_utils import Progbar, slice_arrays, to_list, unpack_singleton
 
 __all__ = [
     "batch_shuffle",
@@ -24,6 +24,7 @@ __all__ = [
     "predict_loop",
     "slice_arrays",
     "test_loop",
+    "to_list",
 ]
 
 Feed = Callable[[list[Any]], list[Any]]

@@ -15,6 +15,7 @@ import numpy as np
 
 from kgraph import backend as K
 from kgraph import losses
+from kgraph.utils.data_utils import Sequence as BatchSequence
 from kgraph.utils.generic_utils import to_list
 
 __all__ = [
@@ -101,6 +102,12 @@ def _as_list(data: Any, names: Sequence[str], prefix: str) -> list[Any]:
         raise TypeError(
             f"Error when checking model {prefix}: data should be a Numpy array, or list/dict of Numpy arrays. "
             f"Found: {data[:200]!r}"
+        )
+    if hasattr(data, "__next__") or isinstance(data, BatchSequence):
+        raise TypeError(
+            f"Error when checking model {prefix}: data should be a Numpy array, or list/dict of Numpy arrays, but got "
+            f"{type(data).__name__}. Generators and `keras.utils.Sequence` go to `fit_generator`, "
+            "`evaluate_generator` and `predict_generator`."
         )
     if isinstance(data, (list, tuple)):
         arrays = list(data)

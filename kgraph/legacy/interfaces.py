@@ -124,6 +124,99 @@ def _conv2d_preprocessor(args: Args, kwargs: Kwargs) -> tuple[Args, Kwargs, list
     return args, kwargs, []
 
 
+def _conv1d_preprocessor(args: Args, kwargs: Kwargs) -> tuple[Args, Kwargs, list[tuple[str, str]]]:
+    """`input_dim` and `input_length` for the shape of sequences."""
+    if "input_dim" not in kwargs:
+        return args, kwargs, []
+    kwargs["input_shape"] = (kwargs.pop("input_length", None), kwargs.pop("input_dim"))
+    return args, kwargs, [("input_dim", "input_shape")]
+
+
+def _conv3d_preprocessor(args: Args, kwargs: Kwargs) -> tuple[Args, Kwargs, list[tuple[str, str]]]:
+    """`Conv3D(nb_filter, kernel_dim1, kernel_dim2, kernel_dim3)`, given by position or by name."""
+    if len(args) > 4:
+        raise TypeError(f"Layer can receive at most 4 positional arguments, but was given {len(args)}: {args}")
+    given, names = args[1:], ("kernel_dim1", "kernel_dim2", "kernel_dim3")
+    if not all(isinstance(size, int) for size in given) or len(given) == 1 and not set(names) & set(kwargs):
+        return args, kwargs, []
+    clash = sorted({"padding", "strides", "data_format"} & set(kwargs))
+    if len(given) == 2 and clash:
+        raise ValueError(
+            f"`{clash[0]}` is given together with three integers, which Keras 1 read as (nb_filter, kernel_dim1, "
+            "kernel_dim2) and Keras 2 reads as (filters, kernel_size, strides). Name `kernel_size` and `strides`."
+        )
+    missing = names[len(given) :]
+    if not all(name in kwargs for name in missing):
+        return args, kwargs, []
+    size = (*given, *(kwargs.pop(name) for name in missing))
+    if args:
+        return [args[0], size], kwargs, [("kernel_dim*", "kernel_size")]
+    kwargs["kernel_size"] = size
+    return args, kwargs, [("kernel_dim*", "kernel_size")]
+
+
+def _deconv2d_preprocessor(args: Args, kwargs: Kwargs) -> tuple[Args, Kwargs, list[tuple[str, str]]]:
+    """Keras 1 asked for `output_shape`, which is computed now."""
+    converted = []
+    if len(args) == 4 and isinstance(args[3], tuple):
+        args = args[:3]
+        converted.append(("output_shape", ""))
+    if "output_shape" in kwargs:
+        kwargs.pop("output_shape")
+        converted.append(("output_shape", ""))
+    args, kwargs, more = _conv2d_preprocessor(args, kwargs)
+    return args, kwargs, converted + more
+
+
+def _separable_preprocessor(args: Args, kwargs: Kwargs) -> tuple[Args, Kwargs, list[tuple[str, str]]]:
+    converted = []
+    if "init" in kwargs:
+        kwargs["depthwise_initializer"] = kwargs["pointwise_initializer"] = kwargs.pop("init")
+        converted.append(("init", "depthwise_initializer/pointwise_initializer"))
+    args, kwargs, more = _conv2d_preprocessor(args, kwargs)
+    return args, kwargs, converted + more
+
+
+def _recurrent_preprocessor(args: Args, kwargs: Kwargs) -> tuple[Args, Kwargs, list[tuple[str, str]]]:
+    converted: list[tuple[str, str]] = []
+    if "forget_bias_init" in kwargs:
+        if kwargs.pop("forget_bias_init") == "one":
+            kwargs["unit_forget_bias"] = True
+            converted.append(("forget_bias_init", "unit_forget_bias"))
+        else:
+            warnings.warn(
+                "The `forget_bias_init` argument has been ignored. Use `unit_forget_bias=True` instead to initialize "
+                "with ones.",
+                stacklevel=3,
+            )
+    if "input_dim" in kwargs:
+        kwargs["input_shape"] = (kwargs.pop("input_length", None), kwargs.pop("input_dim"))
+        converted.append(("input_dim", "input_shape"))
+        warnings.warn(
+            "The `input_dim` and `input_length` arguments in recurrent layers are deprecated. "
+            "Use `input_shape` instead.",
+            stacklevel=3,
+        )
+    return args, kwargs, converted
+
+
+def _convlstm2d_preprocessor(args: Args, kwargs: Kwargs) -> tuple[Args, Kwargs, list[tuple[str, str]]]:
+    args, kwargs, first = _recurrent_preprocessor(args, kwargs)
+    args, kwargs, second = _conv2d_preprocessor(args, kwargs)
+    return args, kwargs, first + second
+
+
+def _embedding_preprocessor(args: Args, kwargs: Kwargs) -> tuple[Args, Kwargs, list[tuple[str, str]]]:
+    if "dropout" in kwargs:
+        kwargs.pop("dropout")
+        warnings.warn(
+            "The `dropout` argument is no longer support in `Embedding`. You can apply a "
+            "`keras.layers.SpatialDropout1D` layer right after the `Embedding` layer to get the same behavior.",
+            stacklevel=3,
+        )
+    return args, kwargs, []
+
+
 def _batchnorm_preprocessor(args: Args, kwargs: Kwargs) -> tuple[Args, Kwargs, list[tuple[str, str]]]:
     if "mode" not in kwargs:
         return args, kwargs, []
@@ -168,6 +261,25 @@ def _add_weight_preprocessor(args: Args, kwargs: Kwargs) -> tuple[Args, Kwargs, 
     return args, kwargs, []
 
 
+def _generator_preprocessor(args: Args, kwargs: Kwargs) -> tuple[Args, Kwargs, list[tuple[str, str]]]:
+    """Keras 1 counted samples where Keras 2 counts batches."""
+    converted = []
+    if len(args) < 2 and "samples_per_epoch" in kwargs:
+        samples = kwargs.pop("samples_per_epoch")
+        generator: Any = args[0] if args else kwargs.get("generator")
+        kwargs["steps_per_epoch"] = samples // generator.batch_size if hasattr(generator, "batch_size") else samples
+        converted.append(("samples_per_epoch", "steps_per_epoch"))
+    if {"samples_per_epoch", "val_samples", "nb_epoch", "nb_val_samples", "nb_worker"} & set(kwargs):
+        warnings.warn(
+            "The semantics of the Keras 2 argument `steps_per_epoch` is not the same as the Keras 1 argument "
+            "`samples_per_epoch`. `steps_per_epoch` is the number of batches to draw from the generator at each epoch. "
+            "Basically steps_per_epoch = samples_per_epoch/batch_size. Similarly `nb_val_samples`->`validation_steps` "
+            "and `val_samples`->`steps` arguments have changed. Update your method calls accordingly.",
+            stacklevel=3,
+        )
+    return args, kwargs, converted
+
+
 # Tables
 
 _DIM_ORDERING = {"dim_ordering": {"tf": "channels_last", "th": "channels_first", "default": None}}
@@ -187,26 +299,48 @@ legacy_spatialdropoutNd_support = generate_legacy_interface(
     ["rate"], [("p", "rate"), *_DATA_FORMAT], value_conversions=_DIM_ORDERING
 )
 legacy_lambda_support = generate_legacy_interface(["function", "output_shape"])
-legacy_conv2d_support = generate_legacy_interface(
+legacy_conv1d_support = generate_legacy_interface(
     ["filters", "kernel_size"],
     [
         ("nb_filter", "filters"),
-        ("subsample", "strides"),
+        ("filter_length", "kernel_size"),
+        ("subsample_length", "strides"),
         ("border_mode", "padding"),
-        *_DATA_FORMAT,
         *_KERNEL,
     ],
-    _conv2d_preprocessor,
-    _DIM_ORDERING,
+    _conv1d_preprocessor,
+)
+_CONVOLUTION = (("nb_filter", "filters"), ("subsample", "strides"), ("border_mode", "padding"), *_DATA_FORMAT)
+legacy_conv2d_support = generate_legacy_interface(
+    ["filters", "kernel_size"], [*_CONVOLUTION, *_KERNEL], _conv2d_preprocessor, _DIM_ORDERING
+)
+legacy_conv3d_support = generate_legacy_interface(
+    ["filters", "kernel_size"], [*_CONVOLUTION, *_KERNEL], _conv3d_preprocessor, _DIM_ORDERING
+)
+legacy_deconv2d_support = generate_legacy_interface(
+    ["filters", "kernel_size"], [*_CONVOLUTION, *_KERNEL], _deconv2d_preprocessor, _DIM_ORDERING
+)
+_BIAS = (("b_regularizer", "bias_regularizer"), ("b_constraint", "bias_constraint"), ("bias", "use_bias"))
+legacy_separable_conv2d_support = generate_legacy_interface(
+    ["filters", "kernel_size"], [*_CONVOLUTION, *_BIAS], _separable_preprocessor, _DIM_ORDERING
 )
 legacy_zeropadding2d_support = generate_legacy_interface(
     ["padding"], _DATA_FORMAT, _zeropadding2d_preprocessor, _DIM_ORDERING
 )
+legacy_zeropadding3d_support = generate_legacy_interface(["padding"], _DATA_FORMAT, value_conversions=_DIM_ORDERING)
 legacy_cropping2d_support = generate_legacy_interface(["cropping"], _DATA_FORMAT, value_conversions=_DIM_ORDERING)
+legacy_cropping3d_support = legacy_cropping2d_support
+legacy_upsampling1d_support = generate_legacy_interface(["size"], [("length", "size")])
 legacy_upsampling2d_support = generate_legacy_interface(["size"], _DATA_FORMAT, value_conversions=_DIM_ORDERING)
+legacy_upsampling3d_support = legacy_upsampling2d_support
+legacy_pooling1d_support = generate_legacy_interface(
+    ["pool_size", "strides", "padding"],
+    [("pool_length", "pool_size"), ("stride", "strides"), ("border_mode", "padding")],
+)
 legacy_pooling2d_support = generate_legacy_interface(
     ["pool_size", "strides", "padding"], [("border_mode", "padding"), *_DATA_FORMAT], value_conversions=_DIM_ORDERING
 )
+legacy_pooling3d_support = legacy_pooling2d_support
 legacy_global_pooling_support = generate_legacy_interface(None, _DATA_FORMAT, value_conversions=_DIM_ORDERING)
 legacy_batchnorm_support = generate_legacy_interface(
     [], [("beta_init", "beta_initializer"), ("gamma_init", "gamma_initializer")], _batchnorm_preprocessor
@@ -214,6 +348,58 @@ legacy_batchnorm_support = generate_legacy_interface(
 legacy_prelu_support = generate_legacy_interface(["alpha_initializer"], [("init", "alpha_initializer")])
 legacy_gaussiannoise_support = generate_legacy_interface(["stddev"], [("sigma", "stddev")])
 legacy_gaussiandropout_support = generate_legacy_interface(["rate"], [("p", "rate")])
+legacy_generator_methods_support = generate_legacy_interface(
+    ["generator", "steps_per_epoch", "epochs"],
+    [
+        ("samples_per_epoch", "steps_per_epoch"),
+        ("val_samples", "steps"),
+        ("nb_epoch", "epochs"),
+        ("nb_val_samples", "validation_steps"),
+        ("nb_worker", "workers"),
+        ("pickle_safe", "use_multiprocessing"),
+        ("max_q_size", "max_queue_size"),
+    ],
+    _generator_preprocessor,
+    object_type="method",
+)
+_RECURRENT = (
+    ("init", "kernel_initializer"),
+    ("inner_init", "recurrent_initializer"),
+    ("inner_activation", "recurrent_activation"),
+    ("W_regularizer", "kernel_regularizer"),
+    ("b_regularizer", "bias_regularizer"),
+    ("U_regularizer", "recurrent_regularizer"),
+    ("dropout_W", "dropout"),
+    ("dropout_U", "recurrent_dropout"),
+)
+legacy_recurrent_support = generate_legacy_interface(
+    ["units"],
+    [("output_dim", "units"), *_RECURRENT, ("consume_less", "implementation")],
+    _recurrent_preprocessor,
+    {"consume_less": {"cpu": 0, "mem": 1, "gpu": 2}},
+)
+legacy_convlstm2d_support = generate_legacy_interface(
+    ["filters", "kernel_size"],
+    [
+        ("nb_filter", "filters"),
+        ("subsample", "strides"),
+        ("border_mode", "padding"),
+        *_DATA_FORMAT,
+        *_RECURRENT,
+        ("bias", "use_bias"),
+    ],
+    _convlstm2d_preprocessor,
+    _DIM_ORDERING,
+)
+legacy_embedding_support = generate_legacy_interface(
+    ["input_dim", "output_dim"],
+    [
+        ("init", "embeddings_initializer"),
+        ("W_regularizer", "embeddings_regularizer"),
+        ("W_constraint", "embeddings_constraint"),
+    ],
+    _embedding_preprocessor,
+)
 legacy_input_support = generate_legacy_interface(None, [("input_dtype", "dtype")])
 legacy_model_constructor_support = generate_legacy_interface(None, [("input", "inputs"), ("output", "outputs")])
 legacy_add_weight_support = generate_legacy_interface(["name", "shape"], preprocessor=_add_weight_preprocessor)

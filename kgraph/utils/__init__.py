@@ -31,11 +31,21 @@ __all__ = [
 
 # Public name -> (module that defines it, its name there).
 _LAZY = {
+    "GeneratorEnqueuer": ("kgraph.utils.data_utils", "GeneratorEnqueuer"),
+    "HDF5Matrix": ("kgraph.utils.io_utils", "HDF5Matrix"),
+    "OrderedEnqueuer": ("kgraph.utils.data_utils", "OrderedEnqueuer"),
+    "Sequence": ("kgraph.utils.data_utils", "Sequence"),
+    "get_file": ("kgraph.utils.data_utils", "get_file"),
+    "convert_all_kernels_in_model": ("kgraph.utils.layer_utils", "convert_all_kernels_in_model"),
+    "h5dict": ("kgraph.utils.io_utils", "H5Dict"),
     "get_source_inputs": ("kgraph.utils.layer_utils", "get_source_inputs"),
+    "multi_gpu_model": ("kgraph.utils.multi_gpu_utils", "multi_gpu_model"),
+    "plot_model": ("kgraph.utils.vis_utils", "plot_model"),
     "print_summary": ("kgraph.utils.layer_utils", "print_summary"),
 }
+__all__ += sorted(_LAZY)
 # Modules that scripts reach as attributes, without importing them.
-_LAZY_MODULES = ("conv_utils", "io_utils", "layer_utils")
+_LAZY_MODULES = ("conv_utils", "data_utils", "io_utils", "layer_utils", "multi_gpu_utils", "test_utils", "vis_utils")
 
 
 def __getattr__(name: str) -> Any:

@@ -1,15 +1,121 @@
-"""Asking before a file is overwritten, and HDF5 files as dictionaries.
+"""Asking before a file is overwritten, HDF5 files as dictionaries, and HDF5 datasets as arrays.
 
-`engine/saving.py` asks; scripts of users use both.
+`engine/saving.py` asks; scripts of users use all of them.
 """
 
 from __future__ import annotations
 
+import operator
 import os
-from collections.abc import Iterator
-from typing import Any
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from typing import Any, ClassVar
 
 import numpy as np
+
+HDF5_OBJECT_HEADER_LIMIT = 64512  # bytes that the attributes of one object may take
+
+
+class HDF5Matrix:
+    """Rows of a dataset in an HDF5 file, to train on without reading all of them into memory.
+
+    `fit` wants `shuffle="batch"` or `shuffle=False`, because rows can be read in increasing order only.
+
+    # Arguments
+        datapath: path of the file.
+        dataset: name of the dataset in it.
+        start: number of the first row.
+        end: number of the row after the last one; None for all.
+        normalizer: a function applied to all rows that are read.
+
+    # Attributes
+        refs: the files that are open, by the paths they were given by; shared by all instances.
+    """
+
+    refs: ClassVar[defaultdict[Any, Any]] = defaultdict(int)
+
+    def __init__(
+        self,
+        datapath: Any,
+        dataset: str,
+        start: int = 0,
+        end: int | None = None,
+        normalizer: Callable[[Any], Any] | None = None,
+    ) -> None:
+        self._file = _opened(self.refs, datapath)
+        found = self._file.get(dataset)
+        if not hasattr(found, "shape"):
+            raise KeyError(f"{os.fspath(datapath)!r} has no dataset {dataset!r}")
+        self.data = found
+        rows = found.shape[0]
+        self.start = start
+        self.end = rows if end is None else end
+        if not 0 <= self.start <= self.end <= rows:
+            raise ValueError(f"Dataset {dataset!r} has rows 0 to {rows}, not {start} to {end}")
+        self.normalizer = normalizer
+        first = self._normalized(found[0:1])
+        self._base_shape = first.shape[1:]
+        self._base_dtype = first.dtype
+
+    def _normalized(self, rows: Any) -> Any:
+        return rows if self.normalizer is None else self.normalizer(rows)
+
+    def __len__(self) -> int:
+        return self.end - self.start
+
+    def __getitem__(self, key: Any) -> Any:
+        """Rows by number, slice, or list of increasing numbers. Raises IndexError for rows past the end."""
+        if isinstance(key, slice):
+            if key.stop is not None and key.stop > len(self):
+                raise IndexError(f"rows up to {key.stop} were asked for, but there are {len(self)}")
+            start, stop, step = key.indices(len(self))
+            where: Any = slice(start + self.start, max(start, stop) + self.start, step)
+        elif isinstance(key, (int, np.integer)):
+            where = self._row(key)
+        else:
+            mask = isinstance(key, np.ndarray) and key.dtype == bool
+            where = [self._row(i) for i in (np.flatnonzero(key) if mask else key)]
+        return self._normalized(self.data[where])
+
+    def _row(self, number: Any) -> int:
+        row = operator.index(number)
+        if not -len(self) <= row < len(self):
+            raise IndexError(f"row {row} was asked for, but there are {len(self)}")
+        return (self.start if row >= 0 else self.end) + row
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+        return np.asarray(self[:], dtype=dtype)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The shape, as a numpy array would have it."""
+        return (len(self), *self._base_shape)
+
+    @property
+    def dtype(self) -> Any:
+        """The type of the numbers, as the normalizer gives them."""
+        return self._base_dtype
+
+    @property
+    def ndim(self) -> int:
+        """The number of axes, as a numpy array would have it."""
+        return len(self.shape)
+
+    @property
+    def size(self) -> int:
+        """The number of numbers."""
+        return int(np.prod(self.shape))
+
+
+def _opened(refs: defaultdict[Any, Any], datapath: Any) -> Any:
+    """The file at this path, from `refs` if it is still that file; a path may have got another one since."""
+    import h5py
+
+    file = refs.get(datapath)
+    if file and os.path.samestat(os.fstat(file.id.get_vfd_handle()), os.stat(datapath)):
+        return file
+    refs[datapath] = h5py.File(datapath, "r")
+    return refs[datapath]
 
 
 def ask_to_proceed_with_overwrite(filepath: Any) -> bool:

@@ -13,7 +13,16 @@ import numpy as np
 from kgraph.utils.conv_utils import convert_kernel
 from kgraph.utils.generic_utils import unique_by_identity
 
-__all__ = ["convert_dense_weights_data_format", "convert_kernel", "count_params", "get_source_inputs", "print_summary"]
+__all__ = [
+    "convert_all_kernels_in_model",
+    "convert_dense_weights_data_format",
+    "convert_kernel",
+    "count_params",
+    "get_source_inputs",
+    "print_summary",
+]
+
+_CONVOLUTIONS = ("Conv1D", "Conv2D", "Conv3D", "Conv2DTranspose")
 
 
 def count_params(weights: Iterable[Any]) -> int:
@@ -157,6 +166,17 @@ def get_source_inputs(tensor: Any, layer: Any = None, node_index: int | None = N
             inputs = zip(node.input_tensors, node.inbound_layers, node.node_indices, strict=True)
             stack.extend(reversed(list(inputs)))
     return list(sources.values())
+
+
+# Weights in other layouts
+
+
+def convert_all_kernels_in_model(model: Any) -> None:
+    """Mirror the kernels of a model's convolution layers, in place: from Theano's convention to ours, or back."""
+    from kgraph import backend as K
+
+    kernels = [layer.kernel for layer in model.layers if type(layer).__name__ in _CONVOLUTIONS]
+    K.batch_set_value([(kernel, convert_kernel(K.get_value(kernel))) for kernel in kernels])
 
 
 def convert_dense_weights_data_format(

@@ -130,6 +130,23 @@ def test_a_body_without_operands_fills() -> None:
     np.testing.assert_array_equal(found, np.full((3, 4), 1.5, "f4"))
 
 
+@pytest.mark.parametrize("dtype", ["f32", "f16"])
+@pytest.mark.parametrize("size", [0, 1, 1023, 1024, 16385, 50_003])
+@pytest.mark.parametrize("order", [{}, {"tiles_at_once": 1, "reverse": True}], ids=str)
+def test_random_numbers_made_in_the_loop(size: int, dtype: str, order: dict[str, int]) -> None:
+    """They are those of random_uniform, bit for bit."""
+    state = np.array([2**63 + 12345, 2**32 + 77], np.uint64)
+    s, x = b.input_value(tensor("u64", 2)), b.input_value(tensor(dtype, size))
+    u = b.apply1("random_uniform", s, seed=987654321, shape=(size,), dtype=dtypes.of(dtype))
+    a = np.linspace(0, 1, size).astype(dtypes.of(dtype).numpy)
+    node = fused([s, x], [u, b.select(b.compare("greater_equal", u, 0.25), x, 0)])
+    assert u.node is not None
+    (expected,) = u.node.op.reference([state], u.node.attrs)
+    drawn, kept = run_node(lower_fused, node, [state, a], **order)
+    np.testing.assert_array_equal(drawn, expected)
+    np.testing.assert_array_equal(kept, np.where(expected >= 0.25, a, 0))
+
+
 # Every op for every dtype
 
 FLOATS = [0.0, -0.0, 0.5, 1.0, 1.5, 2.5, -0.5, -1.5, 3.7, -7.25, 0.001, 20.0, -20.0, np.inf, -np.inf, np.nan]

@@ -130,8 +130,8 @@ def test_nan_and_infinity_pass_through() -> None:
 # Epilogues
 
 
-def graph_of(acc: Value, extras: list[Value], out: Value) -> Graph:
-    """The elementwise nodes between `acc` and `out` as an epilogue."""
+def graph_of(acc: Value, extras: list[Value], *outputs: Value) -> Graph:
+    """The elementwise nodes between `acc` and `outputs` as an epilogue."""
     nodes: list[Node] = []
 
     def visit(v: Value) -> None:
@@ -140,8 +140,9 @@ def graph_of(acc: Value, extras: list[Value], out: Value) -> Graph:
                 visit(operand)
             nodes.append(v.node)
 
-    visit(out)
-    return body_of("epilogue", [n for n in nodes if n.op.name != "constant"], [acc, *extras], [out])
+    for out in outputs:
+        visit(out)
+    return body_of("epilogue", [n for n in nodes if n.op.name != "constant"], [acc, *extras], outputs)
 
 
 def bias_relu(acc: Value, bias: Value, scale: Value, residual: Value) -> Value:
@@ -175,6 +176,26 @@ def reference_chain(chain: Callable[..., Value], acc: Array, bias: Array, scale:
     if chain is bias_relu:
         return np.maximum((acc + bias) * scale + residual, 0)
     return (0.5 + 0.5 * np.tanh((acc - bias) / 2)) * np.tanh(residual * scale)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float16"])
+def test_epilogue_with_several_results(dtype: str) -> None:
+    """A weight and its momentum, updated while the gradient is in registers."""
+    arrays = [random(s, dtype, i) for i, s in enumerate([(33, 70), (33, 101), (70, 101), (70, 101)])]
+    x, dy, momentum, weight = operands = [value(a) for a in arrays]
+    acc = b.matmul(x, dy, transpose_a=True)
+    new = b.add(b.mul(momentum, 0.5), acc)
+    results = [new, b.sub(weight, b.mul(new, 0.25))]
+    epilogue = graph_of(acc, [momentum, weight], *results)
+    assert acc.node is not None
+    node = Node(OPS["fused_matmul"], tuple(operands), acc.node.attrs.updated(epilogue=epilogue), (acc.type,) * 2)
+    found = run_node(lower_fused_matmul, node, arrays)
+    wide = [a.astype(np.float64) for a in arrays]
+    first = 0.5 * wide[2] + wide[0].T @ wide[1]
+    for got, expected in zip(found, (first, wide[3] - 0.25 * first), strict=True):
+        np.testing.assert_allclose(got, expected, rtol=0, atol=400 * TOLERANCE[dtype])
+    (launch,) = (x for x in lower_fused_matmul(node, harness.Context()) if x.kernel.name.startswith("contract"))
+    assert len(launch.inplace) == (4 if dtype == "float32" else 0)
 
 
 def test_epilogue_literals_make_no_new_kernel() -> None:

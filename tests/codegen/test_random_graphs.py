@@ -1,4 +1,4 @@
-"""Random small graphs through the whole pipeline and the CPU target, against the interpreter; matmul over random shapes."""
+"""Random small graphs through all passes and the CPU target, against the interpreter; products of random shapes."""
 
 from __future__ import annotations
 

@@ -141,6 +141,89 @@ def test_conv2d_second_derivatives(strides: Any, padding: str, dilation: Any) ->
     check_second_derivatives(lambda x, kernel: b.apply1("conv2d", x, kernel, **attrs), arrays)
 
 
+@pytest.mark.parametrize("strides, padding, dilation", [((1, 1), "valid", (1, 1)), ((2, 1), "same", (1, 2))])
+def test_depthwise_second_derivatives(strides: Any, padding: str, dilation: Any) -> None:
+    attrs = _attrs(strides, padding, dilation=dilation)
+    arrays = [RNG.standard_normal((1, 4, 5, 2)), RNG.standard_normal((2, 3, 2, 3))]
+    check_second_derivatives(lambda x, kernel: b.apply1("depthwise_conv2d", x, kernel, **attrs), arrays)
+
+
+@pytest.mark.parametrize("strides, padding", [((1, 1, 1), "valid"), ((2, 1, 2), "same")])
+def test_conv3d_second_derivatives(strides: Any, padding: str) -> None:
+    attrs = _attrs(strides, padding, dilation=(1, 1, 1))
+    arrays = [RNG.standard_normal((1, 3, 4, 3, 2)), RNG.standard_normal((2, 3, 2, 2, 2))]
+    check_second_derivatives(lambda x, kernel: b.apply1("conv3d", x, kernel, **attrs), arrays)
+
+
+@pytest.mark.parametrize("data_format", ["channels_last", "channels_first"])
+@pytest.mark.parametrize("padding", ["valid", "same"])
+def test_depthwise_is_a_convolution_for_each_channel(padding: str, data_format: str) -> None:
+    x, kernel = RNG.standard_normal((2, 8, 7, 3)), RNG.standard_normal((3, 2, 3, 2))
+    first = data_format == "channels_first"
+    attrs = Attrs(_attrs((2, 1), padding, dilation=(1, 2))).updated(data_format=data_format)
+    (y,) = OPS["depthwise_conv2d"].reference([np.moveaxis(x, 3, 1) if first else x, kernel], attrs)
+    y = np.moveaxis(y, 1, 3) if first else y
+    for c in range(3):
+        alone = _conv_by_hand(x[..., c : c + 1], kernel[:, :, c : c + 1], (2, 1), padding, (1, 2))
+        np.testing.assert_allclose(y[..., 2 * c : 2 * c + 2], alone, rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("dilation", [(1, 1, 1), (2, 1, 2)])
+def test_conv3d_is_the_sum_of_its_planes(dilation: Any) -> None:
+    x, kernel = RNG.standard_normal((2, 5, 6, 7, 2)), RNG.standard_normal((2, 3, 2, 2, 3))
+    attrs = _attrs((1, 2, 1), "same", dilation=dilation)
+    (y,) = OPS["conv3d"].reference([x, kernel], Attrs(attrs))
+    before, _ = pads(5, 2, 1, "same", dilation[0])
+    for p in range(5):
+        planes = [(p + i * dilation[0] - before, k) for i, k in enumerate(kernel)]
+        wanted = sum(
+            _conv_by_hand(x[:, at], k, (2, 1), "same", dilation[1:]) for at, k in planes if 0 <= at < 5
+        )
+        np.testing.assert_allclose(y[:, p], wanted, rtol=1e-12, atol=1e-12)
+
+
+VOLUMES = [((2, 2, 2), (2, 2, 2), "valid"), ((3, 2, 3), (1, 2, 2), "same"), ((2, 5, 1), (3, 1, 2), "same")]
+
+
+@pytest.mark.parametrize("data_format", ["channels_last", "channels_first"])
+@pytest.mark.parametrize("size, strides, padding", VOLUMES)
+def test_pooling_of_volumes_decomposes(size: Any, strides: Any, padding: str, data_format: str) -> None:
+    """Into pooling of images, with the same numbers; ties go to the same element."""
+    attrs = Attrs(_attrs(strides, padding, pool_size=size)).updated(data_format=data_format)
+    x = RNG.integers(0, 4, (2, 6, 5, 7, 3)).astype("f4")
+    x[0, 1, 2, 3, 0] = np.nan
+    x = np.moveaxis(x, -1, 1) if data_format == "channels_first" else x
+    (y,) = OPS["max_pool3d"].reference([x], attrs)
+    dy = RNG.standard_normal(y.shape).astype("f4")
+    rows: list[tuple[str, list[np.ndarray], Any]] = [
+        ("max_pool3d", [x], attrs),
+        ("max_pool3d_grad", [x, y, dy], attrs),
+        ("max_pool3d_grad_grad", [x, y, np.nan_to_num(x) + 1], attrs),
+        ("avg_pool3d", [np.nan_to_num(x)], attrs),
+        ("avg_pool3d_grad", [dy], attrs.updated(shape=x.shape)),
+    ]
+    for op, arrays, more in rows:
+        inputs = tuple(b.input_value(tensor("f32", *a.shape)) for a in arrays)
+        simpler = OPS[op].decompose(inputs, more)
+        assert simpler is not None
+        (found,) = evaluate(simpler, dict(zip(inputs, arrays, strict=True)))
+        (expected,) = OPS[op].reference(arrays, more)
+        np.testing.assert_allclose(found, expected, rtol=1e-6, atol=1e-6, err_msg=op)
+
+
+def test_pooling_of_volumes_of_sizes_to_come() -> None:
+    n, d, h, w = (SymDim(name) for name in "BDHW")
+    x = b.input_value(tensor("f32", n, d, h, w, 2), "x")
+    attrs = Attrs(_attrs((2, 1, 2), "same", pool_size=(2, 3, 2)))
+    (y,) = OPS["max_pool3d"].decompose((x,), attrs) or ()
+    whole = b.apply1("max_pool3d", x, **attrs)
+    env = dict(zip((n, d, h, w), (3, 5, 4, 7), strict=True))
+    assert y.type.bind(env) == whole.type.bind(env)
+    array = RNG.standard_normal((3, 5, 4, 7, 2)).astype("f4")
+    found, expected = evaluate([y, whole], {x: array})
+    np.testing.assert_array_equal(found, expected)
+
+
 @pytest.mark.parametrize("op", ["max_pool2d", "avg_pool2d"])
 @pytest.mark.parametrize("padding", ["valid", "same"])
 def test_pool_second_derivatives(op: str, padding: str) -> None:

@@ -88,6 +88,39 @@ def test_folds(name: str, golden: Golden) -> None:
     assert last.op.name == "add" and last.output in after.outputs and last.inputs[1] in constant_values(after)
 
 
+OTHERS = {
+    "depthwise": CONV.replace("conv2d", "depthwise_conv2d"),
+    "volumes": CONV.replace("conv2d", "conv3d").replace("(1, 1)", "(1, 1, 1)"),
+}
+
+
+@pytest.mark.parametrize("data_format", ["channels_last", "channels_first"])
+@pytest.mark.parametrize("name", OTHERS)
+def test_other_convolutions_fold(name: str, data_format: str) -> None:
+    """A depthwise kernel makes channels with its last two axes."""
+    op = OTHERS[name].replace("channels_last", data_format)
+    spatial, kernel = ("6, 7", "3, 3, 5, 1") if name == "depthwise" else ("4, 6, 7", "2, 3, 3, 3, 5")
+    first = data_format == "channels_first"
+    channels = 5 if name == "depthwise" else 3
+    image, result = (f"B, {c}, {spatial}" if first else f"B, {spatial}, {c}" for c in (channels, 5))
+    axis = 1 if first else result.count(",")
+    nodes = f"%c : f32[{result}] = {op}   # conv\n  %y : f32[{result}] = {norm('c', axis)}"
+    after = apply_text(fold_batch_norm, conv_graph(nodes, image=image).replace("f32[3, 3, 3, 5]", f"f32[{kernel}]"))
+    product = next(n for n in after.nodes if n.op.name in ("depthwise_conv2d", "conv3d"))
+    assert product.inputs[1] in constant_values(after)
+    (last,) = after.users[product.output]
+    assert last.op.name == "add" and last.output in after.outputs
+
+
+def test_a_depthwise_convolution_of_several_results_folds() -> None:
+    op = OTHERS["depthwise"]
+    nodes = f"%c : f32[B, 6, 7, 6] = {op}   # conv\n  %y : f32[B, 6, 7, 6] = {norm('c')}"
+    text = conv_graph(nodes, image="B, 6, 7, 2").replace("f32[5]", "f32[6]")
+    text = text.replace("f32[3, 3, 3, 5]", "f32[3, 3, 2, 3]")
+    after = apply_text(fold_batch_norm, text)
+    assert "batch_norm" not in ops(after) and ops(after)[-2:] == ["depthwise_conv2d", "add"]
+
+
 def test_constants_serve_as_gamma_and_beta() -> None:
     """A normalisation without gamma and beta has ones and zeros in their place."""
     text = FOLDED["conv"].replace('variable %gamma : f32[5]  "bn/gamma" trainable\n', "")

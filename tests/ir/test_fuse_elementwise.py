@@ -289,6 +289,26 @@ def test_the_mask_of_a_derivative_joins_the_derivative() -> None:
     assert ops(second.attrs["body"]) == ["greater", "select", "mul"]
 
 
+def test_what_later_regions_share_joins_the_first_of_them() -> None:
+    """A dropout's mask is made where it is first used, and stored for the backward pass."""
+    after = apply_text(fuse_elementwise, graph(
+        "%k : bool[B, 4] = greater(%x, %half)   # mask", "%m = select(%k, %two, %half)   # mask",
+        "%s : f32[B, 1] = reduce_sum(%y) {axes=(1,), keepdims=true}", "%a = mul(%m, %s)   # forward",
+        "%t : f32[B, 1] = reduce_sum(%a) {axes=(1,), keepdims=true}", "%z = mul(%m, %t)   # backward",
+    ))  # fmt: skip
+    assert ops(after) == ["reduce_sum", "fused", "reduce_sum", "mul"]
+    (first,) = (n for n in after.nodes if n.op.name == "fused")
+    assert ops(first.attrs["body"]) == ["greater", "select", "mul"] and len(first.outputs) == 2
+
+
+def test_what_regions_of_one_level_share_stays_alone() -> None:
+    after = apply_text(fuse_elementwise, graph(
+        "%m = tanh(%x)", "%s : f32[B, 1] = reduce_sum(%y) {axes=(1,), keepdims=true}", "%a = mul(%m, %s)",
+        "%t : f32[B, 1] = reduce_max(%y) {axes=(1,), keepdims=true}", "%z = mul(%m, %t)", results="output %a, %z",
+    ))  # fmt: skip
+    assert ops(after) == ["tanh", "reduce_sum", "mul", "reduce_max", "mul"]
+
+
 def test_shapes_of_no_elements_and_of_one() -> None:
     for shape in ((0, 4), (1, 1), ()):
         x = b.input_value(tensor("f32", *shape), "x")

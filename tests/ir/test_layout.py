@@ -194,6 +194,35 @@ def test_strided_and_dilated_convolutions_and_their_gradients() -> None:
         assert formats(apply(layout, extract("g", [x], [y, *found]))) == {"channels_last"}
 
 
+def test_volumes_and_their_gradients() -> None:
+    """Volumes enter once and their gradient leaves once; nothing between them is transposed."""
+    x = b.input_value(tensor("f32", SymDim("B"), 3, 5, 6, 4), "x")
+    k, bias, gamma = (Variable(tensor("f32", *s), "w").value for s in ((2, 3, 2, 3, 4), (4, 1, 1, 1), (4,)))
+    attrs = {"strides": (1, 2, 1), "padding": "same", "data_format": "channels_first"}
+    y = b.add(b.apply1("conv3d", x, k, dilation=(1, 1, 1), **attrs), bias)
+    y = b.unary("relu", b.apply("batch_norm_train", y, gamma, gamma, axis=1, epsilon=1e-3)[0])
+    y = b.apply1("max_pool3d", y, pool_size=(2, 1, 2), **attrs)
+    y = b.apply1("avg_pool3d", y, pool_size=(1, 2, 2), **attrs)
+    found = gradients([b.unary("square", y)], [x, k, bias, gamma])
+    before = extract("g", [x], [b.reduce_mean(y, (2, 3, 4)), *(g for g in found if g is not None)])
+    after = apply(layout, cse(simplify(before)))
+    assert formats(after) == {"channels_last"}
+    images = [perm for perm in transposes(after) if len(perm) == 5]
+    assert sorted(images) == [(0, 2, 3, 4, 1), (0, 4, 1, 2, 3)]
+
+
+def test_depthwise_convolutions_and_their_gradients() -> None:
+    x, k = image(3, 7, 5), Variable(tensor("f32", 3, 2, 3, 2), "k").value
+    attrs = {"strides": (2, 1), "padding": "same", "dilation": (1, 1), "data_format": "channels_first"}
+    y = conv(b.unary("relu", b.apply1("depthwise_conv2d", x, k, **attrs)), kernel(6, 2))
+    found = gradients([b.unary("square", y)], [x, k])
+    after = apply(layout, cse(simplify(extract("g", [x], [g for g in found if g is not None]))))
+    assert formats(after) == {"channels_last"}
+    assert sorted(transposes(after)) == [(0, 2, 3, 1), (0, 3, 1, 2)]
+    kinds = Counter(ops(after))
+    assert kinds["depthwise_conv2d_input_grad"] == kinds["depthwise_conv2d_kernel_grad"] == 1
+
+
 @pytest.mark.parametrize("pipeline", [PREDICT, TRAIN], ids=["predict", "train"])
 def test_whole_pipelines(pipeline: object) -> None:
     after = apply(lambda g: run_passes(g, pipeline), parse(NETWORK))  # type: ignore[arg-type]

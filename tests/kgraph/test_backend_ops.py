@@ -183,7 +183,7 @@ CASES: list[Row] = [
     ("bias_add", K.bias_add, [A, V], A + V),
     ("bias_add first", lambda x, b: K.bias_add(x, b, "channels_first"), [C, V[:3]], C + V[:3, None]),
     ("bias_add of rank 3", lambda x, b: K.bias_add(x, b, "channels_first"), [IMG, IMG[0].transpose(1, 2, 0).copy()],
-     IMG + IMG[0]),
+     IMG + IMG[0].transpose(1, 2, 0).reshape(IMG[0].shape)),
     ("conv1d causal", lambda x: K.conv1d(x, K.ones((2, 4, 1)), padding="causal"), [C],
      (C + np.pad(C, ((0, 0), (1, 0), (0, 0)))[:, :-1]).sum(-1, keepdims=True)),
     ("conv2d 1x1", lambda x: K.conv2d(x, K.ones((1, 1, 3, 2)), strides=2), [IMG],
