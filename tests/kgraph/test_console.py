@@ -18,10 +18,6 @@ from kgraph import backend as K
 
 CONSOLE = Path(__file__).parent.parent / "data" / "console"
 CASES = sorted(path.stem for path in CONSOLE.glob("*.json"))
-# What these scripts use does not exist yet.
-MISSING_FEATURE = re.compile(
-    r"LSTM|GRU|SimpleRNN|Bidirectional|TimeDistributed|Embedding|keras\.applications"
-)
 # Text that is not Keras' own (reprs, other backends' names, accidents of file libraries): the type and start count.
 ONLY_THE_START = {
     "error_call_on_non_tensor": 60,
@@ -106,9 +102,6 @@ def keras(monkeypatch: pytest.MonkeyPatch) -> Any:
 @pytest.mark.parametrize("name", CASES)
 def test_console(name: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     case = json.loads((CONSOLE / f"{name}.json").read_text())
-    if MISSING_FEATURE.search("\n".join(case["code"])):
-        pytest.skip("uses a feature that does not exist yet")
-    expected = (CONSOLE / f"{name}.txt").read_text(encoding="utf-8")
     with open(CONSOLE / f"{name}.txt", newline="", encoding="utf-8") as file:
         expected = file.read()
     got = replay(case, monkeypatch, tmp_path)
