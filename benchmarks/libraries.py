@@ -77,9 +77,10 @@ KERNELS: tuple[Library, ...] = (
         "benchmarks.kernels.with_numpy",
         ("numpy",),
         _KGRAPH,
-        without=("limit/fma", "conv*", "*_pool*", "batch_norm*"),
+        without=("limit/fma", "conv*", "*_pool*", "batch_norm*", "warp/*"),
     ),
-    Library("torch", "benchmarks.kernels.with_torch", ("torch",), _TORCH, _NO_GPU, without=("limit/fma",)),
+    Library("torch", "benchmarks.kernels.with_torch", ("torch",), _TORCH, _NO_GPU, without=("limit/fma", "warp/*")),
+    Library("scipy", "benchmarks.kernels.with_scipy", ("scipy",), _KGRAPH, without=("[!w]*",)),
 )
 
 

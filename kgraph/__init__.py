@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import importlib
 from typing import Any
 
 from kgraph.installed import check_own_packages, install_as_keras
@@ -35,15 +36,20 @@ from kgraph.version import __version__  # noqa: E402
 
 keras_version = "2.2.4"  # the version whose API this is
 
+# submodules that are imported when they are first used
+_ON_DEMAND = ("applications", "datasets", "objectives", "preprocessing", "wrappers")
+
 __all__ = [
     "Input",
     "Model",
     "Sequential",
     "__version__",
     "activations",
+    "applications",
     "backend",
     "callbacks",
     "constraints",
+    "datasets",
     "engine",
     "get_num_threads",
     "initializers",
@@ -55,10 +61,18 @@ __all__ = [
     "metrics",
     "models",
     "optimizers",
+    "preprocessing",
     "regularizers",
     "set_num_threads",
     "utils",
+    "wrappers",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _ON_DEMAND:
+        return importlib.import_module(f"kgraph.{name}")
+    raise AttributeError(f"module 'kgraph' has no attribute '{name}'")
 
 
 def last_compiled_model() -> Any:

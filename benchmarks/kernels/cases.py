@@ -105,6 +105,20 @@ def _batch_norm(kind: str, n: int, size: int, channels: int) -> Case:
     return Case(f"{kind}/{n}x{size}x{size}x{channels}", kind, shapes, "GB/s", _bytes(*shapes, x))
 
 
+def _warp(size: int, boundary: str) -> Case:
+    shape = (size, size, 3)
+    return Case(f"warp/{size}x{size}x3/{boundary}", "warp", (shape,), "GB/s", _bytes(shape, shape), (boundary,))
+
+
+def turned(size: int) -> tuple[Any, Any]:
+    """Matrix and offset of a warp: a turn of 20 degrees around the centre of an image."""
+    import numpy as np
+
+    angle, centre = math.radians(20), np.full(2, (size - 1) / 2)
+    matrix = np.array([[math.cos(angle), -math.sin(angle)], [math.sin(angle), math.cos(angle)]])
+    return matrix, centre - matrix @ centre
+
+
 def _all() -> list[Case]:
     large, small = 1 << 24, 1 << 16  # beyond all caches, and within
     batch_norms = ("batch_norm", "batch_norm_train", "batch_norm_grad")
@@ -127,6 +141,7 @@ def _all() -> list[Case]:
         *(_pool(kind, 64, 28, 32, 2, 2) for kind in ("max_pool", "max_pool_grad", "avg_pool")),
         *(_pool(kind, 8, 112, 64, 3, 2) for kind in ("max_pool", "max_pool_grad")),
         *(_batch_norm(kind, *size) for kind in batch_norms for size in ((32, 32, 16), (8, 56, 256))),
+        *(_warp(*image) for image in ((32, "nearest"), (224, "nearest"), (224, "reflect"))),
     ]
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from benchmarks.kernels.cases import CASES, Case, arrays
+from benchmarks.kernels.cases import CASES, Case, arrays, turned
 from benchmarks.networks.with_kgraph import load  # noqa: F401 - part of what an adapter offers
 
 
@@ -15,7 +15,17 @@ def prepare(name: str, threads: int) -> Callable[[], Any]:
         from benchmarks.kernels.fma import fma
 
         return fma(threads)
+    if case.kind == "warp":
+        return _warp(case)
     return _program(case)
+
+
+def _warp(case: Case) -> Callable[[], Any]:
+    from codegen.cpu.image import Warp, augment
+
+    (x,) = arrays(case)
+    warp = Warp(*turned(len(x)), boundary=case.options[0])
+    return lambda: augment(x, (0, 1, 2), warp)
 
 
 def _program(case: Case) -> Callable[[], Any]:
