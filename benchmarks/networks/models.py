@@ -124,6 +124,11 @@ def vgg16(keras: Any) -> Any:
     return keras.models.Model(image, layers.Dense(1000, activation="softmax")(x))
 
 
+def _application(name: str) -> Callable[[Any], Any]:
+    """A network of `keras.applications`, with random weights."""
+    return lambda keras: getattr(keras.applications, name)(weights=None)
+
+
 _NETWORKS: dict[str, Callable[[Any], Any]] = {
     "mnist_mlp": mnist_mlp,
     "cifar_mlp": cifar_mlp,
@@ -131,6 +136,11 @@ _NETWORKS: dict[str, Callable[[Any], Any]] = {
     "resnet20": resnet20,
     "resnet50": resnet50,
     "vgg16": vgg16,
+    "mobilenet": _application("MobileNet"),
+    "mobilenet_v2": _application("MobileNetV2"),
+    "inception_v3": _application("InceptionV3"),
+    "xception": _application("Xception"),
+    "densenet121": _application("DenseNet121"),
 }
 
 _OPTIMIZERS: dict[str, Callable[[Any], Any]] = {

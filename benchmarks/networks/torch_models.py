@@ -8,6 +8,8 @@ from typing import Any
 import torch
 from torch import nn
 
+from benchmarks.networks import torch_applications
+
 
 def mnist_mlp() -> nn.Module:
     return nn.Sequential(nn.Linear(784, 400), nn.ReLU(), nn.Linear(400, 10))
@@ -124,6 +126,7 @@ NETWORKS: dict[str, Callable[[], nn.Module]] = {
     "resnet20": resnet20,
     "resnet50": resnet50,
     "vgg16": vgg16,
+    **torch_applications.NETWORKS,
 }
 
 OPTIMIZERS: dict[str, Callable[[Any], torch.optim.Optimizer]] = {

@@ -12,6 +12,11 @@ SHAPES: dict[str, tuple[tuple[int, ...], int]] = {
     "resnet20": ((32, 32, 3), 10),
     "resnet50": ((224, 224, 3), 1000),
     "vgg16": ((224, 224, 3), 1000),
+    "mobilenet": ((224, 224, 3), 1000),
+    "mobilenet_v2": ((224, 224, 3), 1000),
+    "inception_v3": ((299, 299, 3), 1000),
+    "xception": ((299, 299, 3), 1000),
+    "densenet121": ((224, 224, 3), 1000),
 }
 """Network -> shape of an image (height, width, channels), number of classes."""
 

@@ -18,15 +18,20 @@ from ir.graph import Value
 from ir.ops.random import STATE
 from ir.types import TensorType
 from kgraph.backend import session
+from kgraph.backend.sparse import from_scipy
 from kgraph.backend.tensor import Tensor, as_value
+
+_WORD = 0xFFFFFFFF
 
 
 class RandomState(StoredVariable):
-    """The state of one random operation: a key and the number of runs so far. It advances whenever it is read."""
+    """The state of one random operation: a key, which its seed and the session's make up, and the number of runs so
+    far. It advances whenever it is read. All that fixes the numbers lies in it, so it can be saved and restored."""
 
-    def __init__(self) -> None:
+    def __init__(self, seed: int) -> None:
         path = session.current().unique_name(session.scope() + "random_state")
-        super().__init__(np.array([session.current().seed, 0], np.uint64), STATE, path)
+        key = ((session.current().seed & _WORD) << 32) | (seed & _WORD)
+        super().__init__(np.array([key, 0], np.uint64), STATE, path)
 
     def advance(self) -> Assign:
         """The update that moves it on."""
@@ -91,21 +96,35 @@ def _words(value: Value) -> str:
 
 def variable(
     value: Any, dtype: Any = None, name: str | None = None, constraint: Callable[[Tensor], Tensor] | None = None
-) -> Variable:
-    """A variable that starts with `value`: a number, array, or a tensor, which is evaluated now."""
-    from kgraph.backend.function import eval
+) -> Any:
+    """A `Variable` that starts with `value`: a number, array, or a tensor, which is evaluated now.
+
+    A scipy sparse matrix becomes a constant `SparseTensor`.
+    """
+    from kgraph.backend.function import Function, eval, evaluates_directly
 
     kind = dtypes.of(dtype or session.current().config.floatx)
+    path = session.current().unique_name(session.scope() + (name or "Variable"))
+    if hasattr(value, "tocoo"):
+        return from_scipy(value, kind, path)
+    if isinstance(value, Tensor) and _known(value.value.type, kind) and not evaluates_directly(value):
+        # Computed in place: a copy of a large value would take as much memory again.
+        empty = np.broadcast_to(np.zeros((), kind.numpy), value.value.type.bind({}))
+        made = Variable(StoredVariable(empty, value.value.type, path), constraint)
+        Function([], [], [(made, value)], name="eval")([])
+        return made
     if isinstance(value, Tensor):
         value = eval(value)
-    if hasattr(value, "tocoo"):
-        value = value.toarray()
     content = np.asarray(value)
     if content.dtype.kind not in "biuf":
         raise TypeError(f"a variable holds numbers, got {type(value).__name__}")
-    path = session.current().unique_name(session.scope() + (name or "Variable"))
-    stored = StoredVariable(content.astype(kind.numpy), TensorType(kind, content.shape), path)
+    stored = StoredVariable(content.astype(kind.numpy, copy=False), TensorType(kind, content.shape), path)
     return Variable(stored, constraint)
+
+
+def _known(type: TensorType, dtype: dtypes.DType) -> bool:
+    """Whether values of a type are of `dtype` and their sizes are numbers."""
+    return type.dtype == dtype and all(isinstance(d, int) for d in type.shape)
 
 
 def get_value(x: Any) -> Any:

@@ -339,7 +339,7 @@ def get_file(
 
     # Raises
         ValueError: for a download that does not have the expected hash, or an archive that would write elsewhere.
-        Exception: for a download that failed.
+        Exception: for a download that failed; it names the URL, the file and the folder where to put it.
     """
     if md5_hash is not None and file_hash is None:
         file_hash, hash_algorithm = md5_hash, "md5"
@@ -402,7 +402,7 @@ def _download(url: str, path: str, file_hash: str | None, algorithm: str) -> Non
     temporary = os.path.join(os.path.dirname(path), f".downloading-{uuid.uuid4().hex}")
     try:
         with open(temporary, "xb") as file:
-            _fetch(url, file.write)
+            _fetch(url, path, file.write)
         if file_hash is not None and not validate_file(temporary, file_hash, algorithm):
             found = _hash_file(temporary, _algorithm(file_hash, algorithm))
             raise ValueError(f"The file at {url} does not have the expected hash {file_hash}: its hash is {found}")
@@ -413,7 +413,7 @@ def _download(url: str, path: str, file_hash: str | None, algorithm: str) -> Non
         raise
 
 
-def _fetch(url: str, write: Callable[[bytes], Any]) -> None:
+def _fetch(url: str, path: str, write: Callable[[bytes], Any]) -> None:
     from urllib.error import HTTPError, URLError
     from urllib.request import urlopen
 
@@ -431,10 +431,15 @@ def _fetch(url: str, write: Callable[[bytes], Any]) -> None:
             if total is not None and received < total:
                 raise URLError(f"the connection ended after {received} of {total} bytes")
     except HTTPError as error:
-        raise Exception(f"URL fetch failure on {url} : {error.code} -- {error.msg}") from error
+        raise Exception(f"URL fetch failure on {url} : {error.code} -- {error.msg}. {_by_hand(path)}") from error
     except (URLError, ConnectionError, TimeoutError) as error:
         reason = getattr(error, "reason", error)
-        raise Exception(f"URL fetch failure on {url} : {error.errno} -- {reason}") from error
+        raise Exception(f"URL fetch failure on {url} : {error.errno} -- {reason}. {_by_hand(path)}") from error
+
+
+def _by_hand(path: str) -> str:
+    folder, name = os.path.split(path)
+    return f"If there is no network, fetch the file elsewhere and put it as '{name}' into {folder}"
 
 
 def _algorithm(file_hash: str, algorithm: str) -> str:
