@@ -49,6 +49,11 @@ def close(name: str, bound: Sequence[Value], results: Sequence[Value]) -> Graph:
     new = {v: Value(v.type, None, 0, v.name) for v in bound}
     fresh = list(new.values())
     for node in nodes_of(results, bound):
+        if node.op.host:
+            raise ValueError(
+                f"{node.op.name} gives as many elements as its operands' content says, so it cannot stand in a loop or "
+                "in a branch (K.rnn, K.map_fn, K.foldl, K.switch); use it on their result"
+            )
         copied = copy_node(node, tuple(new.get(v, v) for v in node.inputs))
         new.update(zip(node.outputs, copied.outputs, strict=True))
     return assemble(name, fresh, [new.get(v, v) for v in results])

@@ -117,6 +117,8 @@ def _run_nodes(
     left = Counter(v for n in nodes for v in n.inputs)
     for node in nodes:
         results = _run_node(node, [table[v] for v in node.inputs], env)
+        if node.op.host:
+            env = {**env, **_sizes_told(node, results)}
         if check:
             _check_results(node, results, env)
         for out, result in zip(node.outputs, results, strict=True):
@@ -135,6 +137,12 @@ def _run_node(node: Node, inputs: list[Array], env: Mapping[SymDim, int]) -> tup
     except Exception as e:
         shapes = ", ".join(f"{a.dtype.name}{a.shape}" for a in inputs)
         raise EvaluationError(f"{describe(node)} failed on {shapes}: {type(e).__name__}: {e}") from e
+
+
+def _sizes_told(node: Node, results: tuple[Array, ...]) -> dict[SymDim, int]:
+    """The sizes of the symbols that only the content of operands decides."""
+    pairs = [p for v, a in zip(node.outputs, results, strict=True) for p in zip(v.shape, a.shape, strict=True)]
+    return {d: size for d, size in pairs if d in node.attrs["sizes"] and isinstance(d, SymDim)}
 
 
 def _check_results(node: Node, results: tuple[Array, ...], env: Mapping[SymDim, int]) -> None:

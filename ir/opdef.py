@@ -88,12 +88,14 @@ class Op:
     """An operation of the IR. Subclasses are stateless; one instance each stands in `ir.ops.OPS`.
 
     `schema` maps attribute names to kinds (see `_KINDS`). `no_gradient` is the reason why an op has no derivative
-    (then gradients stop there silently, as in TensorFlow for integers and comparisons).
+    (then gradients stop there silently, as in TensorFlow for integers and comparisons). `host` says that it runs in
+    numpy between two parts of a program (`ops/host.py`).
     """
 
     name: ClassVar[str]
     schema: ClassVar[Mapping[str, str]] = {}
     no_gradient: ClassVar[str | None] = None
+    host: ClassVar[bool] = False
 
     def infer(self, types: tuple[TensorType, ...], attrs: Attrs, meet: Meet) -> tuple[TensorType, ...]:
         """The type rule: output types from input types. Raises TypeRuleError."""
@@ -119,7 +121,7 @@ class Op:
 
     def check_attrs(self, attrs: Attrs) -> None:
         """Raises TypeRuleError unless the attributes are exactly those of the schema, each of its kind."""
-        if set(attrs) != set(self.schema):
+        if attrs.keys() != self.schema.keys():
             raise TypeRuleError(f"{self.name} takes attributes {sorted(self.schema)}, got {sorted(attrs)}")
         for key, kind in self.schema.items():
             if not _KINDS[kind](attrs[key]):
@@ -150,7 +152,7 @@ class Elementwise(Op):
     def check_operands(self, types: tuple[TensorType, ...]) -> None:
         if len(types) != self.arity:
             raise TypeRuleError(f"{self.name} takes {self.arity} operands, got {len(types)}")
-        if len({t.dtype for t in types}) > 1:
+        if any(t.dtype is not types[0].dtype and t.dtype != types[0].dtype for t in types):
             raise TypeRuleError(
                 f"{self.name}: operands have different dtypes {', '.join(t.dtype.name for t in types)}; "
                 "cast one of them (K.cast), there is no implicit promotion"

@@ -5,13 +5,13 @@ A user's own optimizer subclasses `Optimizer` and defines `get_updates(loss, par
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from kgraph import backend as K
+from kgraph.legacy.interfaces import legacy_get_updates_support
 from kgraph.utils.generic_utils import deserialize_keras_object, serialize_keras_object
 
 
@@ -22,22 +22,12 @@ def clip_norm(g: Any, c: float, n: Any) -> Any:
     return K.switch(n >= c, g * c / n, g)
 
 
-def _accept_old_order(get_updates: Callable[..., list[Any]]) -> Callable[..., list[Any]]:
-    """Lets `get_updates` also take Keras 1's order of arguments: params, constraints (ignored), loss."""
-
-    @functools.wraps(get_updates)
-    def wrapper(self: Any, *args: Any, **kwargs: Any) -> list[Any]:
-        if len(args) == 3:
-            return get_updates(self, args[2], args[0])
-        if len(args) == 2 and "loss" in kwargs and isinstance(args[1], dict):
-            return get_updates(self, kwargs["loss"], args[0])
-        return get_updates(self, *args, **kwargs)
-
-    return wrapper
-
-
 class Optimizer:
     """Base class. `clipnorm` limits the norm of all gradients together, `clipvalue` each of their elements."""
+
+    iterations: Any
+    lr: Any
+    decay: Any
 
     def __init__(self, **kwargs: Any) -> None:
         for name in kwargs:
@@ -47,6 +37,7 @@ class Optimizer:
         self.updates: list[Any] = []
         self.weights: list[Any] = []
 
+    @legacy_get_updates_support
     def get_updates(self, loss: Any, params: Sequence[Any]) -> list[Any]:
         """The updates of one step that lowers `loss` by changing `params`."""
         raise TypeError(f"{type(self).__name__} does not define get_updates(loss, params)")
@@ -95,11 +86,22 @@ class Optimizer:
     def from_config(cls, config: dict[str, Any]) -> Optimizer:
         return cls(**config)
 
+    def _make_variables(self, **values: float) -> None:
+        """Makes a variable of each of these numbers; `iterations` counts updates."""
+        with K.name_scope(type(self).__name__):
+            for name, value in values.items():
+                setattr(self, name, K.variable(value, dtype="int64" if name == "iterations" else None, name=name))
+        self.initial_decay = values.get("decay", 0.0)
+
+    def _numbers(self, *names: str) -> dict[str, float]:
+        """The contents of these variables, for a config."""
+        return {name: float(K.get_value(getattr(self, name))) for name in names}
+
     def _decayed(self, lr: Any) -> Any:
         """`lr`, lowered with the number of updates so far where `decay` is set."""
-        if self.initial_decay > 0:  # type: ignore[attr-defined]
-            steps = K.cast(self.iterations, K.dtype(self.decay))  # type: ignore[attr-defined]
-            lr = lr * (1.0 / (1.0 + self.decay * steps))  # type: ignore[attr-defined]
+        if self.initial_decay > 0:
+            steps = K.cast(self.iterations, K.dtype(self.decay))
+            lr = lr * (1.0 / (1.0 + self.decay * steps))
         return lr
 
     def _update(self, p: Any, new_p: Any) -> None:
@@ -113,26 +115,19 @@ def _zeros_like(params: Sequence[Any]) -> list[Any]:
     return [K.zeros(K.int_shape(p), dtype=K.dtype(p)) for p in params]
 
 
-def _number(variable: Any) -> float:
-    return float(K.get_value(variable))
-
-
 class SGD(Optimizer):
     """Gradient descent with momentum, also Nesterov's."""
+
+    momentum: Any
 
     def __init__(
         self, lr: float = 0.01, momentum: float = 0.0, decay: float = 0.0, nesterov: bool = False, **kwargs: Any
     ) -> None:
         super().__init__(**kwargs)
-        with K.name_scope(self.__class__.__name__):
-            self.iterations = K.variable(0, dtype="int64", name="iterations")
-            self.lr = K.variable(lr, name="lr")
-            self.momentum = K.variable(momentum, name="momentum")
-            self.decay = K.variable(decay, name="decay")
-        self.initial_decay = decay
+        self._make_variables(iterations=0, lr=lr, momentum=momentum, decay=decay)
         self.nesterov = nesterov
 
-    @_accept_old_order
+    @legacy_get_updates_support
     def get_updates(self, loss: Any, params: Sequence[Any]) -> list[Any]:
         grads = self.get_gradients(loss, params)
         self.updates = [K.update_add(self.iterations, 1)]
@@ -148,9 +143,7 @@ class SGD(Optimizer):
     def get_config(self) -> dict[str, Any]:
         return {
             **super().get_config(),
-            "lr": _number(self.lr),
-            "momentum": _number(self.momentum),
-            "decay": _number(self.decay),
+            **self._numbers("lr", "momentum", "decay"),
             "nesterov": self.nesterov,
         }
 
@@ -158,19 +151,16 @@ class SGD(Optimizer):
 class RMSprop(Optimizer):
     """Gradients divided by a running average of their magnitude."""
 
+    rho: Any
+
     def __init__(
         self, lr: float = 0.001, rho: float = 0.9, epsilon: float | None = None, decay: float = 0.0, **kwargs: Any
     ) -> None:
         super().__init__(**kwargs)
-        with K.name_scope(self.__class__.__name__):
-            self.lr = K.variable(lr, name="lr")
-            self.rho = K.variable(rho, name="rho")
-            self.decay = K.variable(decay, name="decay")
-            self.iterations = K.variable(0, dtype="int64", name="iterations")
+        self._make_variables(lr=lr, rho=rho, decay=decay, iterations=0)
         self.epsilon = K.epsilon() if epsilon is None else epsilon
-        self.initial_decay = decay
 
-    @_accept_old_order
+    @legacy_get_updates_support
     def get_updates(self, loss: Any, params: Sequence[Any]) -> list[Any]:
         grads = self.get_gradients(loss, params)
         accumulators = _zeros_like(params)
@@ -186,9 +176,7 @@ class RMSprop(Optimizer):
     def get_config(self) -> dict[str, Any]:
         return {
             **super().get_config(),
-            "lr": _number(self.lr),
-            "rho": _number(self.rho),
-            "decay": _number(self.decay),
+            **self._numbers("lr", "rho", "decay"),
             "epsilon": self.epsilon,
         }
 
@@ -198,14 +186,10 @@ class Adagrad(Optimizer):
 
     def __init__(self, lr: float = 0.01, epsilon: float | None = None, decay: float = 0.0, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        with K.name_scope(self.__class__.__name__):
-            self.lr = K.variable(lr, name="lr")
-            self.decay = K.variable(decay, name="decay")
-            self.iterations = K.variable(0, dtype="int64", name="iterations")
+        self._make_variables(lr=lr, decay=decay, iterations=0)
         self.epsilon = K.epsilon() if epsilon is None else epsilon
-        self.initial_decay = decay
 
-    @_accept_old_order
+    @legacy_get_updates_support
     def get_updates(self, loss: Any, params: Sequence[Any]) -> list[Any]:
         grads = self.get_gradients(loss, params)
         accumulators = _zeros_like(params)
@@ -221,8 +205,7 @@ class Adagrad(Optimizer):
     def get_config(self) -> dict[str, Any]:
         return {
             **super().get_config(),
-            "lr": _number(self.lr),
-            "decay": _number(self.decay),
+            **self._numbers("lr", "decay"),
             "epsilon": self.epsilon,
         }
 
@@ -234,15 +217,11 @@ class Adadelta(Optimizer):
         self, lr: float = 1.0, rho: float = 0.95, epsilon: float | None = None, decay: float = 0.0, **kwargs: Any
     ) -> None:
         super().__init__(**kwargs)
-        with K.name_scope(self.__class__.__name__):
-            self.lr = K.variable(lr, name="lr")
-            self.decay = K.variable(decay, name="decay")
-            self.iterations = K.variable(0, dtype="int64", name="iterations")
+        self._make_variables(lr=lr, decay=decay, iterations=0)
         self.rho = rho
         self.epsilon = K.epsilon() if epsilon is None else epsilon
-        self.initial_decay = decay
 
-    @_accept_old_order
+    @legacy_get_updates_support
     def get_updates(self, loss: Any, params: Sequence[Any]) -> list[Any]:
         grads = self.get_gradients(loss, params)
         accumulators, deltas = _zeros_like(params), _zeros_like(params)
@@ -260,9 +239,9 @@ class Adadelta(Optimizer):
     def get_config(self) -> dict[str, Any]:
         return {
             **super().get_config(),
-            "lr": _number(self.lr),
+            **self._numbers("lr"),
             "rho": self.rho,
-            "decay": _number(self.decay),
+            **self._numbers("decay"),
             "epsilon": self.epsilon,
         }
 
@@ -270,6 +249,9 @@ class Adadelta(Optimizer):
 class Adam(Optimizer):
     """Running averages of gradients and of their squares, corrected for their start (Kingma and Ba, 2014); with
     `amsgrad`, the second never falls (Reddi et al., 2018)."""
+
+    beta_1: Any
+    beta_2: Any
 
     def __init__(
         self,
@@ -282,17 +264,11 @@ class Adam(Optimizer):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        with K.name_scope(self.__class__.__name__):
-            self.iterations = K.variable(0, dtype="int64", name="iterations")
-            self.lr = K.variable(lr, name="lr")
-            self.beta_1 = K.variable(beta_1, name="beta_1")
-            self.beta_2 = K.variable(beta_2, name="beta_2")
-            self.decay = K.variable(decay, name="decay")
+        self._make_variables(iterations=0, lr=lr, beta_1=beta_1, beta_2=beta_2, decay=decay)
         self.epsilon = K.epsilon() if epsilon is None else epsilon
-        self.initial_decay = decay
         self.amsgrad = amsgrad
 
-    @_accept_old_order
+    @legacy_get_updates_support
     def get_updates(self, loss: Any, params: Sequence[Any]) -> list[Any]:
         grads = self.get_gradients(loss, params)
         self.updates = [K.update_add(self.iterations, 1)]
@@ -318,10 +294,7 @@ class Adam(Optimizer):
     def get_config(self) -> dict[str, Any]:
         return {
             **super().get_config(),
-            "lr": _number(self.lr),
-            "beta_1": _number(self.beta_1),
-            "beta_2": _number(self.beta_2),
-            "decay": _number(self.decay),
+            **self._numbers("lr", "beta_1", "beta_2", "decay"),
             "epsilon": self.epsilon,
             "amsgrad": self.amsgrad,
         }
@@ -329,6 +302,9 @@ class Adam(Optimizer):
 
 class Adamax(Optimizer):
     """Adam with the largest recent gradient instead of the average of squares (Kingma and Ba, 2014)."""
+
+    beta_1: Any
+    beta_2: Any
 
     def __init__(
         self,
@@ -340,16 +316,10 @@ class Adamax(Optimizer):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        with K.name_scope(self.__class__.__name__):
-            self.iterations = K.variable(0, dtype="int64", name="iterations")
-            self.lr = K.variable(lr, name="lr")
-            self.beta_1 = K.variable(beta_1, name="beta_1")
-            self.beta_2 = K.variable(beta_2, name="beta_2")
-            self.decay = K.variable(decay, name="decay")
+        self._make_variables(iterations=0, lr=lr, beta_1=beta_1, beta_2=beta_2, decay=decay)
         self.epsilon = K.epsilon() if epsilon is None else epsilon
-        self.initial_decay = decay
 
-    @_accept_old_order
+    @legacy_get_updates_support
     def get_updates(self, loss: Any, params: Sequence[Any]) -> list[Any]:
         grads = self.get_gradients(loss, params)
         self.updates = [K.update_add(self.iterations, 1)]
@@ -369,16 +339,17 @@ class Adamax(Optimizer):
     def get_config(self) -> dict[str, Any]:
         return {
             **super().get_config(),
-            "lr": _number(self.lr),
-            "beta_1": _number(self.beta_1),
-            "beta_2": _number(self.beta_2),
-            "decay": _number(self.decay),
+            **self._numbers("lr", "beta_1", "beta_2", "decay"),
             "epsilon": self.epsilon,
         }
 
 
 class Nadam(Optimizer):
     """Adam with Nesterov's momentum on a schedule (Dozat, 2016)."""
+
+    beta_1: Any
+    beta_2: Any
+    m_schedule: Any
 
     def __init__(
         self,
@@ -390,16 +361,11 @@ class Nadam(Optimizer):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        with K.name_scope(self.__class__.__name__):
-            self.iterations = K.variable(0, dtype="int64", name="iterations")
-            self.m_schedule = K.variable(1.0, name="m_schedule")
-            self.lr = K.variable(lr, name="lr")
-            self.beta_1 = K.variable(beta_1, name="beta_1")
-            self.beta_2 = K.variable(beta_2, name="beta_2")
+        self._make_variables(iterations=0, m_schedule=1.0, lr=lr, beta_1=beta_1, beta_2=beta_2)
         self.epsilon = K.epsilon() if epsilon is None else epsilon
         self.schedule_decay = schedule_decay
 
-    @_accept_old_order
+    @legacy_get_updates_support
     def get_updates(self, loss: Any, params: Sequence[Any]) -> list[Any]:
         grads = self.get_gradients(loss, params)
         self.updates = [K.update_add(self.iterations, 1)]
@@ -424,9 +390,7 @@ class Nadam(Optimizer):
     def get_config(self) -> dict[str, Any]:
         return {
             **super().get_config(),
-            "lr": _number(self.lr),
-            "beta_1": _number(self.beta_1),
-            "beta_2": _number(self.beta_2),
+            **self._numbers("lr", "beta_1", "beta_2"),
             "epsilon": self.epsilon,
             "schedule_decay": self.schedule_decay,
         }

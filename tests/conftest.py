@@ -19,15 +19,13 @@ from tests.golden_text import Golden  # noqa: E402
 
 @pytest.fixture(scope="session", autouse=True)
 def kgraph_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """KGRAPH_HOME for the session: `$KGRAPH_TEST_HOME` (kept between sessions) or a temporary folder."""
+    """KGRAPH_HOME for the session: `$KGRAPH_TEST_HOME` (kept between sessions) or a temporary folder. KERAS_HOME is in
+    it."""
     home = Path(os.environ.get("KGRAPH_TEST_HOME") or tmp_path_factory.mktemp("kgraph_home"))
-    before = os.environ.get("KGRAPH_HOME")
-    os.environ["KGRAPH_HOME"] = str(home)
-    yield home
-    if before is None:
-        del os.environ["KGRAPH_HOME"]
-    else:
-        os.environ["KGRAPH_HOME"] = before
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("KGRAPH_HOME", str(home))
+        patch.setenv("KERAS_HOME", str(home / "keras"))
+        yield home
 
 
 @pytest.fixture(scope="session")

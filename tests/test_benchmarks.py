@@ -10,6 +10,8 @@ import pytest
 from benchmarks import libraries, plot, process, report
 from benchmarks.kernels.cases import CASES, arrays
 from benchmarks.networks.workloads import SHAPES, WORKLOADS, data
+from benchmarks.overhead import beside
+from benchmarks.overhead import report as overhead
 from benchmarks.results import Outcome, best_ratio, geometric_mean, medians, ratios, to_json
 from benchmarks.worker import measure, peak_bytes
 
@@ -152,3 +154,27 @@ def test_measure_does_one_step_more_than_it_times() -> None:
     assert len(times) == 5
     assert len(done) == 6
     assert peak_bytes() > 1 << 20
+
+
+def test_percentiles_beside_another_program() -> None:
+    steps = beside.Steps("a", 2, {None: [3.0, 1.0, 2.0], 1: [5.0]})
+    assert [steps.percentile(None, share) for share in (0.0, 0.5, 0.99)] == [1.0, 2.0, 3.0]
+    assert steps.percentile(1, 0.99) == 5.0 and steps.percentile(0, 0.5) is None
+
+
+def test_report_on_overhead() -> None:
+    costs = {
+        "calls": [{"call": "predict", "seconds": 25e-6, "kernels": 15e-6}],
+        "fit": {"epoch": 1.02, "steps": 1.0},
+        "binding": [{"network": "n", "launches": 400, "seconds": 0.001}],
+    }
+    steps = [beside.Steps("kgraph", 1, {None: [0.001], 0: [0.002]})]
+    text = overhead.text({1: costs}, steps, {"machine": "m"})
+    for line in (
+        "- machine: m",
+        "| predict | 25.0 | 15.0 | 10.0 |",
+        "| fit | 1020 | 1000 | 2.0 % |",
+        "| n | 400 | 1.00 | 0.500 |",
+        "| kgraph, 1 | 1.00 / 1.00 | 2.00 / 2.00 |",
+    ):
+        assert line in text

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from ir.opdef import Op
-from ir.ops import control, conv, elementwise, fused, losses, matmul, norm, pool, random, reduce, shape
+from ir.ops import control, conv, effects, elementwise, fused, host, losses, matmul, norm, pool, random, reduce, shape
 
 OPS: dict[str, Op] = {
     op.name: op
-    for module in (elementwise, reduce, shape, matmul, conv, pool, norm, losses, random, fused, control)
+    for module in (elementwise, reduce, shape, matmul, conv, pool, norm, losses, random, fused, control, effects, host)
     for op in module.OPS
 }

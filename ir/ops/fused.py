@@ -7,9 +7,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import ClassVar
 
+import numpy as np
+
 from ir.graph import Attrs, Graph, Value
 from ir.opdef import Array, Arrays, Meet, Op, TypeRuleError
-from ir.ops.conv import Conv2D, Conv2DInputGrad
+from ir.ops.conv import Conv2D, Conv2DInputGrad, Conv2DKernelGrad, Conv3D, DepthwiseConv2D
 from ir.ops.matmul import MatMul
 from ir.ops.reduce import Reduction
 from ir.types import TensorType
@@ -132,10 +134,59 @@ class FusedConv2DInputGrad(_WithEpilogue):
     schema: ClassVar[Mapping[str, str]] = {**Conv2DInputGrad.schema, "epilogue": "graph"}
 
 
+class FusedConv3D(_WithEpilogue):
+    name = "fused_conv3d"
+    inner = Conv3D()
+    schema: ClassVar[Mapping[str, str]] = {**Conv3D.schema, "epilogue": "graph"}
+
+
+class FusedDepthwiseConv2D(_WithEpilogue):
+    name = "fused_depthwise_conv2d"
+    inner = DepthwiseConv2D()
+    schema: ClassVar[Mapping[str, str]] = {**DepthwiseConv2D.schema, "epilogue": "graph"}
+
+
 class FusedMatMul(_WithEpilogue):
     name = "fused_matmul"
     inner = MatMul()
     schema: ClassVar[Mapping[str, str]] = {**MatMul.schema, "epilogue": "graph"}
 
 
-OPS: tuple[Op, ...] = (Fused(), FusedReduce(), FusedConv2D(), FusedConv2DInputGrad(), FusedMatMul())
+class _WithSums(Op):
+    """A product whose second operand is summed over all axes but the last in the same pass: the gradients of a layer's
+    weights and of its bias."""
+
+    no_gradient = MADE_LATE
+    inner: Op
+
+    def infer(self, types: tuple[TensorType, ...], attrs: Attrs, meet: Meet) -> tuple[TensorType, ...]:
+        return (*self.inner.infer(types, attrs, meet), TensorType(types[1].dtype, types[1].shape[-1:]))
+
+    def reference(self, inputs: Arrays, attrs: Attrs) -> tuple[Array, ...]:
+        dy = inputs[1]
+        sums = dy.reshape(-1, dy.shape[-1]).sum(axis=0, dtype=np.float64).astype(dy.dtype)
+        return (*self.inner.reference(inputs, attrs), sums)
+
+    def decompose(self, inputs: tuple[Value, ...], attrs: Attrs) -> tuple[Value, ...]:
+        from ir import builder as b
+
+        leading = tuple(range(inputs[1].rank - 1))
+        return (*b.apply(self.inner.name, *inputs, **attrs), b.reduce_sum(inputs[1], leading))
+
+
+class MatMulSums(_WithSums):
+    name = "matmul_sums"
+    inner = MatMul()
+    schema: ClassVar[Mapping[str, str]] = MatMul.schema
+
+
+class Conv2DKernelGradSums(_WithSums):
+    name = "conv2d_kernel_grad_sums"
+    inner = Conv2DKernelGrad()
+    schema: ClassVar[Mapping[str, str]] = Conv2DKernelGrad.schema
+
+
+OPS: tuple[Op, ...] = (
+    Fused(), FusedReduce(), FusedConv2D(), FusedConv2DInputGrad(), FusedConv3D(), FusedDepthwiseConv2D(), FusedMatMul(),
+    MatMulSums(), Conv2DKernelGradSums(),
+)  # fmt: skip

@@ -7,14 +7,16 @@ Padding never counts: it wins no maximum and stands in no average.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from typing import ClassVar
 
 import numpy as np
 
 from ir import builder as b
+from ir import dtypes
 from ir.graph import Attrs, Node, Value
-from ir.opdef import Array, Arrays, Meet, Op
+from ir.opdef import Array, Arrays, Meet, Op, TypeRuleError
 from ir.ops import pool_planes
 from ir.ops.base import SingleOutput, operands
 from ir.ops.window import SCHEMA, Index, Window, check_images, window
@@ -191,6 +193,59 @@ class MaxPool2D(_Max):
     name, rank = "max_pool2d", 2
 
 
+_NOWHERE = 255
+
+
+class MaxPool2DPlaces(_Max):
+    """op(x): the maximum of each window, and as a byte which element of the window it is, counted row by row; 255 if it
+    is NaN. What a pass makes of `max_pool2d`, so that the gradient needs neither x nor the maxima."""
+
+    name, rank = "max_pool2d_places", 2
+    no_gradient = "it takes the place of max_pool2d when gradients are known"
+
+    def infer(self, types: tuple[TensorType, ...], attrs: Attrs, meet: Meet) -> tuple[TensorType, ...]:
+        (y,) = super().infer(types, attrs, meet)
+        if math.prod(attrs["pool_size"]) > _NOWHERE:
+            raise TypeRuleError(f"{self.name}: a window may have up to {_NOWHERE} elements, got {attrs['pool_size']}")
+        return y, y.with_dtype(dtypes.u8)
+
+    def reference(self, inputs: Arrays, attrs: Attrs) -> tuple[Array, ...]:
+        (y,) = super().reference(inputs, attrs)
+        w = self.window(attrs)
+        places = w.to_last(np.full(y.shape, _NOWHERE, np.uint8))
+        for number, (_, hit) in enumerate(_winners(w, inputs[0], y)):
+            places[hit] = number
+        return y, w.from_last(places)
+
+
+class MaxPool2DPlacesGrad(_Pooling):
+    """op(places, dy): the gradient of what was pooled, of shape `shape`. Each dy goes to the element of its window that
+    `places` says."""
+
+    name, rank = "max_pool2d_places_grad", 2
+    schema = {**_SCHEMA, "shape": "dims"}
+    no_gradient = "it takes the place of max_pool2d_grad when gradients are known"
+
+    def infer(self, types: tuple[TensorType, ...], attrs: Attrs, meet: Meet) -> tuple[TensorType, ...]:
+        operands(self.name, types, 2)
+        places, dy = types
+        x = TensorType(dy.dtype, attrs["shape"])
+        check_images(self.name, self.rank, dy=dy, result=x)
+        if places.dtype != dtypes.u8:
+            raise TypeRuleError(f"{self.name}: places must be uint8, got {places.dtype.name}")
+        for name, found in (("places", places), ("dy", dy)):
+            self.check_shape(name, found, self.result(x, attrs), meet)
+        return (x,)
+
+    def reference(self, inputs: Arrays, attrs: Attrs) -> tuple[Array, ...]:
+        places, dy = inputs
+        w = self.window(attrs)
+        where, out_grad, dx = w.to_last(places), w.to_last(dy), w.padded_zeros(attrs["shape"])
+        for number, (_, at) in enumerate(w.taps(attrs["shape"])):
+            dx[at] += np.where(where == number, out_grad, 0)
+        return (w.cropped(dx, attrs["shape"]).astype(dy.dtype),)
+
+
 class MaxPool2DGrad(_MaxGrad):
     name, rank = "max_pool2d_grad", 2
 
@@ -243,6 +298,7 @@ class AvgPool3DGrad(_AvgGrad):
 
 
 OPS: tuple[Op, ...] = (
-    MaxPool2D(), MaxPool2DGrad(), MaxPool2DGradGrad(), AvgPool2D(), AvgPool2DGrad(),
+    MaxPool2D(), MaxPool2DGrad(), MaxPool2DGradGrad(), MaxPool2DPlaces(), MaxPool2DPlacesGrad(),
+    AvgPool2D(), AvgPool2DGrad(),
     MaxPool3D(), MaxPool3DGrad(), MaxPool3DGradGrad(), AvgPool3D(), AvgPool3DGrad(),
 )  # fmt: skip

@@ -1,14 +1,17 @@
 """Settings that outlive sessions: the default float type, the fuzz factor and the order of image axes.
 
-They start from `$KERAS_HOME/keras.json` (default `~/.keras/keras.json`) where that file is readable and sensible; a
-broken file is ignored. `session.py` holds the one `Config` in use.
+They start from `keras.json` in the user's Keras folder where that file is readable and sensible; a broken file is
+ignored, a missing one is written with the defaults, to be edited. `session.py` holds the one `Config` in use.
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import tempfile
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -28,15 +31,25 @@ class Config:
     image_data_format: str = "channels_last"
 
 
+def keras_folder() -> Path:
+    """`$KERAS_HOME`, else `~/.keras`, or `.keras` in the folder for temporary files where home cannot be written."""
+    given = os.environ.get("KERAS_HOME")
+    if given:
+        return Path(given)
+    home = Path(os.path.expanduser("~"))
+    return (home if os.access(home, os.W_OK) else Path(tempfile.gettempdir())) / ".keras"
+
+
 def load_config() -> Config:
     """The settings of the user's `keras.json`, each replaced by its default where it makes no sense."""
-    home = os.environ.get("KERAS_HOME") or os.path.join(os.path.expanduser("~"), ".keras")
+    file, config = keras_folder() / "keras.json", Config()
     try:
-        with open(os.path.join(home, "keras.json"), encoding="utf-8") as file:
-            stored = json.load(file)
+        stored = json.loads(file.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        stored = None
+        _write(config, file)
     except (OSError, ValueError):
         stored = None
-    config = Config()
     if not isinstance(stored, dict):
         return config
     if stored.get("floatx") in FLOAT_TYPES:
@@ -47,6 +60,21 @@ def load_config() -> Config:
     if isinstance(fuzz, (int, float)) and not isinstance(fuzz, bool):
         config.epsilon = float(fuzz)
     return config
+
+
+def _write(config: Config, file: Path) -> None:
+    """Writes the settings where that is possible."""
+    content = {
+        "floatx": config.floatx,
+        "epsilon": config.epsilon,
+        "backend": backend(),
+        "image_data_format": config.image_data_format,
+    }
+    growing = file.with_name(f"keras.json.{os.getpid()}")
+    with contextlib.suppress(OSError):
+        file.parent.mkdir(parents=True, exist_ok=True)
+        growing.write_text(json.dumps(content, indent=4), encoding="utf-8")
+        os.replace(growing, file)
 
 
 def backend() -> str:

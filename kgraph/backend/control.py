@@ -89,6 +89,15 @@ def in_train_phase(x: Any, alt: Any, training: Any = None) -> Any:
     return result
 
 
+def print_tensor(x: Any, message: str = "") -> Tensor:
+    """`x`; when it is computed, `message` and its first elements are written to standard error.
+
+    Use the result in place of `x`: nothing is printed where it is not needed.
+    """
+    value = as_value(x)
+    return Tensor(b.apply1("print", value, message=str(message), number=b.serial()))
+
+
 def in_test_phase(x: Any, alt: Any, training: Any = None) -> Any:
     """`x` outside of training, else `alt`."""
     return in_train_phase(alt, x, training)

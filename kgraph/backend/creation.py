@@ -12,6 +12,7 @@ from ir import dtypes
 from ir.dims import Dim, ceildiv, product
 from ir.dtypes import DType
 from kgraph.backend import indexing, session
+from kgraph.backend.sparse import SparseTensor
 from kgraph.backend.tensor import Tensor, as_value, placeholder_type
 from kgraph.backend.variable import Variable, variable
 
@@ -51,16 +52,6 @@ def is_variable(x: Any) -> TypeGuard[Variable]:
 def is_placeholder(x: Any) -> bool:
     """Whether `x` is a tensor whose value is fed."""
     return isinstance(x, Tensor) and x.value.producer is None
-
-
-def is_sparse(tensor: Any) -> bool:
-    """Whether `tensor` is sparse; all tensors are dense here."""
-    return False
-
-
-def to_dense(tensor: Tensor) -> Tensor:
-    """`tensor` itself; all tensors are dense here."""
-    return tensor
 
 
 def is_keras_tensor(x: Any) -> bool:
@@ -107,17 +98,16 @@ def placeholder(
 ) -> Tensor:
     """A tensor whose value is fed when a function runs. Unknown sizes are None; `ndim` stands for that many of them.
 
-    Raises ValueError where neither is given, or for `sparse=True`: all tensors are dense here.
+    A `sparse` one is fed scipy matrices or arrays. Raises ValueError where neither `shape` nor `ndim` is given.
     """
-    if sparse:
-        raise ValueError("sparse placeholders are not supported; feed dense arrays (x.toarray() of a scipy matrix)")
     if shape is None:
         if ndim is None:
             raise ValueError("a placeholder needs a `shape`, or `ndim`, its number of axes")
         shape = (None,) * ndim
     shape = tuple(shape)
     label = session.current().unique_name(session.scope() + (name or "Placeholder"))
-    x = Tensor(b.input_value(placeholder_type(shape, dtype_of(dtype)), label), label + ":0")
+    kind = SparseTensor if sparse else Tensor
+    x = kind(b.input_value(placeholder_type(shape, dtype_of(dtype)), label), label + ":0")
     x._keras_shape = tuple(d if isinstance(d, int) else None for d in x.value.shape)
     return x
 

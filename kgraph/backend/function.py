@@ -20,11 +20,12 @@ from ir.binding import NeedsSpecialization
 from ir.dims import SymDim
 from ir.extract import Assign, Increment, compose_updates, extract
 from ir.graph import Graph, Value
+from ir.graph import Update as VariableUpdate
 from ir.ops.random import STATE
 from ir.passes.specialize import is_phase
 from ir.rewrite import retype
 from ir.walk import leaves_of, nodes_of
-from kgraph.backend import session
+from kgraph.backend import host, session
 from kgraph.backend.tensor import Tensor
 from kgraph.backend.variable import RandomState, Update, Variable, update
 
@@ -58,8 +59,12 @@ class Function:
         self.outputs = list(outputs)
         self.name = name or "function"
         self.target = session.current().target
-        self._slots = [_slot(x, i) for i, x in enumerate(self.inputs)]
-        self._extractor = _Extractor(self.name, self._slots, self.outputs, _to_ir(updates or []))
+        changes = compose_updates(_to_ir(updates or []))
+        results = [*_values(self.outputs), *(u.value for u in changes)]
+        self._parts = host.parts(self.inputs, results)
+        given = [*self.inputs, *(x for part in self._parts for x in part.results)]
+        self._slots = [_slot(x, i) for i, x in enumerate(given)]
+        self._extractor = _Extractor(self.name, self._slots, results, changes)
         self.graph: Graph = self._extractor.extract(())
         self._scalars = [i for i, x in enumerate(self.outputs) if not x.value.rank]
         self._executables: dict[int, Executable] = {}
@@ -70,8 +75,10 @@ class Function:
     def __call__(self, inputs: Sequence[Any]) -> list[Any]:
         if not isinstance(inputs, (list, tuple)):
             raise TypeError(f"`inputs` should be a list or tuple, got {type(inputs).__name__}")
-        if len(inputs) != len(self._slots):
-            raise ValueError(f"function '{self.name}' takes {len(self._slots)} inputs, got {len(inputs)}")
+        if len(inputs) != len(self.inputs):
+            raise ValueError(f"function '{self.name}' takes {len(self.inputs)} inputs, got {len(inputs)}")
+        if self._parts:
+            inputs = host.run_parts(self._parts, inputs)
         phase = 0
         arrays = []
         for slot, x in zip(self._slots, inputs, strict=True):
@@ -143,8 +150,8 @@ class _Slot:
         """The learning phase that was fed."""
         if self.tensor is None:
             return 0
-        if type(x) is int and 0 <= x <= 1:
-            return x
+        if type(x) is float or type(x) is int:
+            return int(x != 0)
         content = np.asarray(x)
         if content.size != 1 or content.dtype.kind not in "biuf":
             raise ValueError(f"the learning phase is 0 or 1, got {x!r}")
@@ -191,18 +198,21 @@ def _to_ir(updates: Iterable[Any]) -> list[Assign | Increment]:
     return found
 
 
+def _values(outputs: Sequence[Tensor]) -> list[Value]:
+    for x in outputs:
+        if not isinstance(x, Tensor):
+            raise TypeError(f"outputs of a function are tensors, got {x!r}")
+    return [x.value for x in outputs]
+
+
 class _Extractor:
-    """What a function computes, ready to be extracted, for any choice of sizes that are 1."""
+    """What a function computes, ready to be extracted, for any choice of sizes that are 1. The last of `results` are
+    the new values of `updates`."""
 
     def __init__(
-        self, name: str, slots: Sequence[_Slot], outputs: Sequence[Tensor], updates: Sequence[Assign | Increment]
+        self, name: str, slots: Sequence[_Slot], results: Sequence[Value], updates: Sequence[VariableUpdate]
     ) -> None:
-        for x in outputs:
-            if not isinstance(x, Tensor):
-                raise TypeError(f"outputs of a function are tensors, got {x!r}")
         self.name = name
-        composed = compose_updates(updates)
-        results = [*(x.value for x in outputs), *(u.value for u in composed)]
         given = {s.tensor: s.value for s in slots if s.tensor is not None and s.value is not None}
         given = {old: new for old, new in given.items() if old is not new}
         results = _replace(results, given)
@@ -211,9 +221,9 @@ class _Extractor:
         results = _replace(results, dict.fromkeys(phases[1:], phases[0]) if phases else {})
         _, read = leaves_of(results, nodes_of(results))
         self.inputs = [s.value for s in slots if s.value is not None] + phases[:1]
-        self.outputs = results[: len(outputs)]
-        values = results[len(outputs) :]
-        self.updates = [Assign(u.variable, v) for u, v in zip(composed, values, strict=True)]
+        count = len(results) - len(updates)
+        self.outputs = results[:count]
+        self.updates = [Assign(u.variable, v) for u, v in zip(updates, results[count:], strict=True)]
         self.when_read = [v.advance() for v in read if isinstance(v, RandomState)]
 
     def extract(self, ones: Iterable[SymDim]) -> Graph:
@@ -268,9 +278,14 @@ def eval(x: Any) -> Any:
     """The value of a tensor or variable as a numpy array, a numpy number for a scalar."""
     if not isinstance(x, Tensor):
         raise TypeError(f"K.eval takes a tensor, got {x!r}")
-    if _work(x.value) <= _EAGER_WORK or _needs_inputs(x.value):
+    if evaluates_directly(x):
         return evaluate([x])[0][()]
     return Function([], [x], name="eval")([])[0]
+
+
+def evaluates_directly(x: Tensor) -> bool:
+    """Whether the value is evaluated by the ops' definitions: it is small, or lacks inputs, which is then reported."""
+    return _work(x.value) <= _EAGER_WORK or _needs_inputs(x.value)
 
 
 def _needs_inputs(value: Value) -> bool:

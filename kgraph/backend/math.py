@@ -12,7 +12,9 @@ from ir import builder as b
 from ir import dtypes
 from ir.dims import Dim, product
 from ir.graph import Value
+from kgraph.backend import sparse
 from kgraph.backend.creation import float_type
+from kgraph.backend.sparse import is_sparse
 from kgraph.backend.tensor import Tensor, as_value, binary, operands, power
 
 
@@ -231,9 +233,11 @@ def l2_normalize(x: Any, axis: Any = None) -> Tensor:
 def dot(x: Any, y: Any) -> Tensor:
     """The product over the last axis of `x` and the last but one of `y`, for all other axes of both.
 
-    Shapes (..., n) and (..., n, m) give (all others of x, all others of y, m), as in numpy.
+    Shapes (..., n) and (..., n, m) give (all others of x, all others of y, m), as in numpy. Either may be sparse.
     """
     left, right = operands(x, y)
+    if is_sparse(x) and x.parts is not None and right.rank == 2:
+        return Tensor(sparse.product(x, right))
     if left.rank < 2 or right.rank < 2:
         raise ValueError(
             f"K.dot takes tensors of rank 2 or more, got shapes {_words(left)} and {_words(right)}; "

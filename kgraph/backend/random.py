@@ -24,8 +24,8 @@ def new_seed(seed: int | None) -> int:
 
 
 def _draw(op: str, shape: Any, dtype: Any, seed: int | None) -> Value:
-    state = RandomState()
-    return b.apply1(op, state.value, seed=new_seed(seed), shape=as_shape(shape), dtype=dtype_of(dtype))
+    state = RandomState(new_seed(seed))
+    return b.apply1(op, state.value, seed=0, shape=as_shape(shape), dtype=dtype_of(dtype))
 
 
 def _scaled(x: Value, factor: Any, offset: Any) -> Tensor:

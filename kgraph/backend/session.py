@@ -35,6 +35,7 @@ class Session:
         self.uids: defaultdict[str, int] = defaultdict(int)
         self.names: dict[str, int] = {}
         self.phase: int | None = None
+        self.manual_initialization = False
         self.phase_placeholder: Tensor | None = None
         self.seed = 0
         self.last_compiled_model: Any = None
@@ -98,6 +99,12 @@ def set_session(session: Session) -> None:
 def clear_session() -> None:
     """Starts a new session: names count from one again, and the learning phase is open. Settings are kept."""
     _Current.session = Session(current().config, current().functions)
+
+
+def manual_variable_initialization(value: bool) -> None:
+    """Says whether the user starts variables himself, as with TensorFlow's initializers. Either way a variable holds
+    its first value from the start."""
+    current().manual_initialization = bool(value)
 
 
 def get_uid(prefix: str = "") -> int:

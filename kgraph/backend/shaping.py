@@ -11,6 +11,7 @@ from ir.dims import Dim, floordiv, product
 from ir.graph import Value
 from kgraph.backend.config import normalize_data_format
 from kgraph.backend.creation import as_shape, float_type
+from kgraph.backend.sparse import SparseTensor, is_sparse
 from kgraph.backend.tensor import Tensor, as_value
 
 
@@ -87,9 +88,10 @@ def squeeze(x: Any, axis: Any) -> Tensor:
 
 
 def concatenate(tensors: Sequence[Any], axis: int = -1) -> Tensor:
-    """Joins tensors along `axis`."""
+    """Joins tensors along `axis`; the result is sparse where all of them are."""
     values = _values(tensors, "K.concatenate")
-    return Tensor(b.apply1("concatenate", *values, axis=_axis(axis, values[0].rank, "K.concatenate")))
+    joined = b.apply1("concatenate", *values, axis=_axis(axis, values[0].rank, "K.concatenate"))
+    return SparseTensor(joined) if all(is_sparse(x) for x in tensors) else Tensor(joined)
 
 
 def stack(x: Sequence[Any], axis: int = 0) -> Tensor:

@@ -51,8 +51,9 @@ class InputLayer(Layer):
 
         self.is_placeholder = input_tensor is None
         if input_tensor is None:
-            # Sparse matrices are made dense when they are fed.
-            input_tensor = K.placeholder(shape=self.batch_input_shape, dtype=dtype, name=self.name)
+            input_tensor = K.placeholder(
+                shape=self.batch_input_shape, dtype=dtype, sparse=self.sparse, name=self.name
+            )
         else:
             self.is_placeholder = K.is_placeholder(input_tensor)
             input_tensor._keras_shape = self.batch_input_shape

@@ -245,15 +245,18 @@ class Network(Layer):
 
     @property
     def state_updates(self) -> list[Any]:
-        """The updates of the stateful layers; they run in prediction too."""
-        found: list[Any] = []
-        for layer in self.layers:
-            if getattr(layer, "stateful", False):
+        """The updates of the states of stateful layers, for this network's inputs; they run in prediction too."""
+        if not self.stateful:
+            return []
+        states: set[int] = set()
+        networks: list[Network] = [self]
+        for network in networks:
+            for layer in network.layers:
                 if isinstance(layer, Network):
-                    found += layer.state_updates
-                else:
-                    found += layer.updates
-        return found
+                    networks.append(layer)
+                elif getattr(layer, "stateful", False):
+                    states |= {id(update) for update in layer.updates}
+        return [update for update in self.updates if id(update) in states]
 
     @property
     def input_spec(self) -> Any:

@@ -6,12 +6,60 @@ calls both directions; `saving.py` puts configs into files.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import warnings
+from collections.abc import Iterator
+from contextvars import ContextVar
 from typing import Any
 
 from kgraph.engine.graph_map import node_key
 from kgraph.utils.generic_utils import unpack_singleton
+
+_Order = dict[tuple[str, int], int]  # a layer's name and the number of its call: when it was made
+_orders: ContextVar[dict[str, _Order]] = ContextVar("orders")  # by the network's name
+
+
+def call_orders(network: Any) -> dict[str, list[list[Any]]]:
+    """For the network and those among its layers, by name: its layers' calls `[name, number]` as they were made.
+
+    A config has them in an order of its own, and a sum of gradients that is taken in another order is rounded
+    otherwise.
+    """
+    found: dict[str, list[list[Any]]] = {}
+    todo = [network]
+    while todo:
+        model = todo.pop()
+        inside = list(model.layers)
+        todo += [layer for layer in inside if _is_network(layer)]
+        if not hasattr(model, "_network_nodes"):
+            continue
+        made: list[tuple[int, list[Any]]] = []
+        for layer in inside:
+            nodes = enumerate(layer._inbound_nodes)
+            kept = [n for i, n in nodes if n.inbound_layers and node_key(layer, i) in model._network_nodes]
+            made += [(_made_at(node), [layer.name, i]) for i, node in enumerate(kept)]
+        found[model.name] = [call for _, call in sorted(made, key=lambda pair: pair[0])]
+    return found
+
+
+def _made_at(node: Any) -> int:
+    return max((x.value.node.serial for x in node.output_tensors if x.value.node is not None), default=0)
+
+
+@contextlib.contextmanager
+def calls_ordered(orders: Any) -> Iterator[None]:
+    """In this block, networks made from configs make their layers' calls as `call_orders` says, which may be from a
+    file; what does not fit has no effect."""
+    known: dict[str, _Order] = {}
+    for name, calls in orders.items() if isinstance(orders, dict) else ():
+        if isinstance(calls, list) and all(isinstance(c, list) and list(map(type, c)) == [str, int] for c in calls):
+            known[name] = {(layer, number): i for i, (layer, number) in enumerate(calls)}
+    token = _orders.set(known)
+    try:
+        yield
+    finally:
+        _orders.reset(token)
 
 
 def network_config(network: Any) -> dict[str, Any]:
@@ -94,10 +142,14 @@ def network_from_config(config: dict[str, Any], custom_objects: dict[str, Any]) 
 
     created: dict[str, Any] = {}
     waiting: list[tuple[Any, Any]] = []
+    order = _orders.get({}).get(str(config.get("name")), {})
+    ranks: list[int] = []
     for entry in config["layers"]:
         layer = deserialize(entry, custom_objects=custom_objects)
         created[entry["name"]] = layer
         waiting += [(layer, node) for node in entry["inbound_nodes"]]
+        ranks += [order.get((entry["name"], i), 0) for i in range(len(entry["inbound_nodes"]))]
+    waiting = [waiting[i] for i in sorted(range(len(waiting)), key=ranks.__getitem__)]
     while waiting:
         # Calls of one layer must be made in order: calls behind one that has to wait, wait too.
         later: list[tuple[Any, Any]] = []

@@ -22,8 +22,9 @@ import numpy as np
 
 from kgraph import backend as K
 from kgraph import optimizers
-from kgraph.engine import weight_budget
+from kgraph.engine import resume, weight_budget
 from kgraph.engine.hdf5_guard import Reader, check_size, opened, parse_json
+from kgraph.engine.network_config import calls_ordered
 from kgraph.engine.preprocess_weights import mirrored_variables, preprocess_weights_for_loading
 from kgraph.engine.weights_file import (
     HDF5_OBJECT_HEADER_LIMIT,
@@ -129,6 +130,7 @@ def _write_model(f: Any, model: Any, include_optimizer: bool) -> None:
         f.attrs["training_config"] = training
         if optimizer.weights:
             save_variables(f.create_group("optimizer_weights"), optimizer.weights)
+        resume.write(f, model)
 
 
 def _training_config(model: Any) -> dict[str, Any]:
@@ -222,7 +224,9 @@ def _read_model(reader: Reader, f: Any, custom_objects: dict[str, Any], compile:
         )
     version = reader.text(f, "keras_version")
     config = parse_json(text, "model's config")
-    with weight_budget.limited(2 * StoredWeights(reader, weights).elements() + _WEIGHTS_ROOM):
+    state = resume.read_text(f, reader) if version == KERAS_VERSION else {}
+    room = 2 * StoredWeights(reader, weights).elements() + _WEIGHTS_ROOM
+    with weight_budget.limited(room), calls_ordered(state.get("calls")):
         model = _model_from(config, version, custom_objects)
     load_weights_from_hdf5_group(weights, model.layers)
     if compile:
@@ -235,6 +239,7 @@ def _read_model(reader: Reader, f: Any, custom_objects: dict[str, Any], compile:
         else:
             _compile(model, parse_json(text, "training configuration"), version, custom_objects)
             _restore_optimizer(model, reader, f)
+            resume.read(f, reader, state, model)
     return model
 
 

@@ -1,7 +1,7 @@
 """`Model`: a network that can be compiled, trained, evaluated and asked for predictions.
 
-`compiling.py` makes the losses and metrics, `training_utils.py` checks what a user feeds, `training_arrays.py` loops
-over batches of arrays, `training_generator.py` over those of generators. Everything runs through `K.function`: one
+`compiling.py` makes the losses and metrics, `feeding.py` checks what a user feeds, `training_arrays.py` loops over
+batches of arrays, `training_generator.py` over those of generators. Everything runs through `K.function`: one
 function trains, one tests, one predicts, each made when it is first used.
 """
 
@@ -10,13 +10,13 @@ from __future__ import annotations
 import warnings
 from typing import Any
 
-import numpy as np
-
+from codegen import collector
 from kgraph import backend as K
 from kgraph import optimizers
-from kgraph.engine import inspection, training_arrays, training_generator, training_utils
+from kgraph.engine import feeding, inspection, training_arrays, training_generator, training_utils
 from kgraph.engine.base_layer import Layer
-from kgraph.engine.compiling import Compiled, compile_outputs, target_shape
+from kgraph.engine.compiling import Compiled, compile_outputs
+from kgraph.engine.feeding import Data
 from kgraph.engine.network import Network
 from kgraph.engine.training_utils import (
     check_array_length_consistency,
@@ -32,7 +32,6 @@ from kgraph.legacy import interfaces
 from kgraph.utils.generic_utils import slice_arrays, to_list, unpack_singleton
 
 _NOT_COMPILED = "You must compile a model before training/testing. Use `model.compile(optimizer, loss)`."
-Data = tuple[list[Any], list[Any], list[Any]]  # inputs, targets, sample weights (empty where none are given)
 
 
 class Model(Network):
@@ -139,7 +138,8 @@ class Model(Network):
         """The function that trains, tests or predicts; `weighted` ones take sample weights after the targets."""
         functions = self.__dict__.setdefault("_functions", {})
         if (kind, weighted) not in functions:
-            functions[kind, weighted] = self._make_function(kind, weighted)
+            with collector.pause:
+                functions[kind, weighted] = self._make_function(kind, weighted)
         return functions[kind, weighted]
 
     def _make_function(self, kind: str, weighted: bool) -> Any:
@@ -193,28 +193,7 @@ class Model(Network):
     # What users feed
 
     def _set_inputs(self, inputs: Any) -> None:
-        """Make placeholders like these arrays and call the model on them; for models that compute outputs in `call`."""
-        if self.inputs:
-            raise ValueError("Model inputs are already set.")
-        from kgraph.engine.input_layer import Input
-
-        tensors = [
-            x if K.is_tensor(x) else Input(batch_shape=(None, *x.shape[1:]), name=f"input_{i + 1}")
-            for i, x in enumerate(to_list(inputs))
-        ]
-        outputs = self.call(unpack_singleton(tensors))
-        self.inputs = tensors
-        self.outputs = to_list(outputs, allow_tuple=True)
-        self.input_names = [x._keras_history[0].name for x in tensors]
-        self.output_names = [f"output_{i + 1}" for i in range(len(self.outputs))]
-        self._feed_inputs, self._feed_input_names = tensors, self.input_names
-        self._feed_input_shapes = [K.int_shape(x) for x in tensors]
-        self._internal_output_shapes = [K.int_shape(x) for x in self.outputs]
-        self._inbound_nodes = []
-        self._add_inbound_node(
-            tensors, self.outputs, [None] * len(self.outputs), self._feed_input_shapes, self._internal_output_shapes, {}
-        )
-        self.built = True
+        feeding.set_inputs(self, inputs)
 
     def _standardize_user_data(
         self,
@@ -225,79 +204,10 @@ class Model(Network):
         check_array_lengths: bool = True,
         batch_size: int | None = None,
     ) -> Data:
-        """Check what a user feeds; see `training_utils`. Builds a model that waits for data. `y` None: predicting."""
-        if not self.built:
-            self._build_for(x)
-        if y is not None:
-            self._require_compiled()
-        inputs = training_utils.standardize_input_data(
-            x, self._feed_input_names, self._feed_input_shapes, check_batch_axis=False, exception_prefix="input"
+        """What a user feeds, checked: inputs, targets and sample weights. `y` None: for predicting."""
+        return feeding.standardize_user_data(
+            self, x, y, sample_weight, class_weight, check_array_lengths, batch_size
         )
-        targets: list[Any] = []
-        weights: list[Any] = []
-        if y is not None:
-            targets, weights = self._standardize_targets(y, sample_weight, class_weight)
-            if check_array_lengths:
-                training_utils.check_array_length_consistency(inputs, targets, weights)
-            if self._is_graph_network:
-                shapes = [
-                    target_shape(shape, fn)
-                    for shape, fn in zip(self._feed_output_shapes, self._feed_loss_fns, strict=True)
-                ]
-                training_utils.check_loss_and_target_compatibility(targets, self._feed_loss_fns, shapes)
-            training_utils.check_label_range(
-                targets, self._feed_loss_fns, self._feed_output_names, self._feed_output_shapes
-            )
-        elif check_array_lengths:
-            training_utils.check_array_length_consistency(inputs, None)
-        if batch_size is not None:
-            training_utils.check_batch_size(batch_size, inputs, self._feed_input_names, self._feed_input_shapes)
-        if self.stateful and batch_size and inputs[0].shape[0] % batch_size:
-            raise ValueError(
-                "In a stateful network, you should only pass inputs with a number of samples that can be divided by "
-                f"the batch size. Found: {inputs[0].shape[0]} samples"
-            )
-        inputs = [_converted(a, p) for a, p in zip(inputs, self._feed_inputs, strict=True)]
-        if y is not None:
-            targets = [_converted(a, p) for a, p in zip(targets, self._feed_targets, strict=True)]
-            weights = [_converted(a, p) for a, p in zip(weights, self._feed_sample_weights, strict=False)]
-        return inputs, targets, weights
-
-    def _standardize_targets(self, y: Any, sample_weight: Any, class_weight: Any) -> tuple[list[Any], list[Any]]:
-        names = self._feed_output_names
-        shapes = [
-            target_shape(shape, fn) for shape, fn in zip(self._feed_output_shapes, self._feed_loss_fns, strict=True)
-        ]
-        targets = training_utils.standardize_input_data(
-            y, names, shapes, check_batch_axis=False, exception_prefix="target"
-        )
-        for name, target in zip(names, targets, strict=True):
-            if target is None:
-                raise ValueError(f'Error when checking target: no data was provided for output "{name}"')
-        given = training_utils.standardize_sample_weights(sample_weight, names)
-        classes = training_utils.standardize_class_weights(class_weight, names)
-        modes = self._feed_sample_weight_modes
-        if all(w is None for w in given) and not any(classes):
-            return targets, []  # every sample counts the same: the functions without weights do
-        weights = [
-            training_utils.standardize_weights(target, w, c, mode)
-            for target, w, c, mode in zip(targets, given, classes, modes, strict=True)
-        ]
-        return targets, weights
-
-    def _build_for(self, x: Any) -> None:
-        if isinstance(x, dict):
-            raise ValueError(
-                "Please do not pass a dictionary as model inputs: the model is not built yet, so its inputs have no "
-                "names."
-            )
-        arrays = list(x) if isinstance(x, (list, tuple)) else [x]
-        if not all(hasattr(a, "shape") for a in arrays):
-            raise ValueError(
-                f"Please provide as model inputs either a single array or a list of arrays. You passed: x={x}"
-            )
-        arrays = [training_utils.standardize_single_array(a) for a in arrays]
-        self._set_inputs(arrays if isinstance(x, (list, tuple)) else arrays[0])
 
     # Training and testing on arrays
 
@@ -333,7 +243,9 @@ class Model(Network):
             shuffle: whether to shuffle before each epoch; "batch" shuffles whole batches.
             class_weight: a dictionary from classes to weights.
             sample_weight: weights of the samples.
-            initial_epoch: number of epochs done before.
+            initial_epoch: number of epochs done before. If a file that was saved after just so many epochs gave the
+                model, training goes on with the same bits as if it had not stopped: numpy's random state and the states
+                of stateful layers are as they were then.
             steps_per_epoch: steps of an epoch, where the data does not end by itself.
             validation_steps: steps of a validation, with `steps_per_epoch`.
 
@@ -350,13 +262,13 @@ class Model(Network):
         if x is None and y is None and steps_per_epoch is None:
             raise ValueError("If fitting from data tensors, you should specify the `steps_per_epoch` argument.")
         if y is None:
-            y = self._no_targets()
+            y = feeding.no_targets(self)
         data = self._standardize_user_data(x, y, sample_weight, class_weight, batch_size=batch_size)
         validation = None
         if validation_data:
-            validation = self._validation_data(validation_data, batch_size)
+            validation = feeding.validation_data(self, validation_data, batch_size)
         elif validation_split and 0.0 < validation_split < 1.0:
-            data, validation = _split(data, validation_split)
+            data, validation = feeding.split(data, validation_split)
         elif validation_steps:
             validation = ([], [], [])
         self._check_trainable_weights_consistency()
@@ -380,36 +292,8 @@ class Model(Network):
             initial_epoch=initial_epoch,
             steps_per_epoch=steps_per_epoch,
             validation_steps=validation_steps,
-            validation_data=self._shown_to_callbacks(validation) if validation else None,
+            validation_data=feeding.shown_to_callbacks(self, validation) if validation else None,
         )
-
-    def _shown_to_callbacks(self, validation: Data) -> list[Any]:
-        """What callbacks see as `validation_data`: inputs, targets, sample weights, learning phase."""
-        x, y, weights = validation
-        modes = self._feed_sample_weight_modes if y else []
-        weights = weights or [
-            training_utils.standardize_weights(target, sample_weight_mode=mode)
-            for target, mode in zip(y, modes, strict=True)
-        ]
-        return [*x, *y, *weights, *self._phase(0)]
-
-    def _no_targets(self) -> Any:
-        """What `y=None` means: no targets, for a model that needs none."""
-        self._require_compiled()
-        if self.built and self._feed_output_names:
-            raise ValueError(
-                f"Error when checking target: no data was provided for the outputs {self._feed_output_names}"
-            )
-        return []
-
-    def _validation_data(self, given: Any, batch_size: int | None) -> Data:
-        if len(given) not in (2, 3):
-            raise ValueError(
-                "When passing validation_data, it must contain 2 (x_val, y_val) or 3 (x_val, y_val, "
-                f"val_sample_weights) items, however it contains {len(given)} items"
-            )
-        x, y, *rest = given
-        return self._standardize_user_data(x, y, sample_weight=rest[0] if rest else None, batch_size=batch_size)
 
     def _with_function(self, kind: str, data: Data, phase: int) -> tuple[Any, list[Any]]:
         """The function for this data, and what it is fed."""
@@ -435,7 +319,7 @@ class Model(Network):
         if x is None and y is None and steps is None:
             raise ValueError("If evaluating from data tensors, you should specify the `steps` argument.")
         if y is None:
-            y = self._no_targets()
+            y = feeding.no_targets(self)
         data = self._standardize_user_data(x, y, sample_weight=sample_weight, batch_size=batch_size)
         f, ins = self._with_function("test", data, 0)
         return training_arrays.test_loop(self, f, ins, batch_size=batch_size, verbose=verbose, steps=steps)
@@ -461,14 +345,14 @@ class Model(Network):
 
     def train_on_batch(self, x: Any, y: Any, sample_weight: Any = None, class_weight: Any = None) -> Any:
         """Make one step of training on this batch. Returns the loss, or a list of it and the metrics."""
-        data = self._standardize_user_data(x, self._no_targets() if y is None else y, sample_weight, class_weight)
+        data = self._standardize_user_data(x, feeding.no_targets(self) if y is None else y, sample_weight, class_weight)
         self._check_trainable_weights_consistency()
         f, ins = self._with_function("train", data, 1)
         return unpack_singleton(f(ins))
 
     def test_on_batch(self, x: Any, y: Any, sample_weight: Any = None) -> Any:
         """The loss on this batch, or a list of it and the metrics; nothing is trained."""
-        data = self._standardize_user_data(x, self._no_targets() if y is None else y, sample_weight)
+        data = self._standardize_user_data(x, feeding.no_targets(self) if y is None else y, sample_weight)
         f, ins = self._with_function("test", data, 0)
         return unpack_singleton(f(ins))
 
@@ -579,22 +463,6 @@ class Model(Network):
     def compile_report(self) -> Any:
         """What compiling did, for training (where the model is compiled) and for prediction: print it."""
         return inspection.compile_report(self, ("train", "test") if self._is_compiled else ("test",))
-
-
-def _converted(array: Any, placeholder: Any) -> Any:
-    """An array in the placeholder's dtype, contiguous; arrays in files are converted batch by batch later."""
-    if isinstance(array, np.ndarray) and not isinstance(array, np.memmap):
-        return np.ascontiguousarray(array, dtype=K.dtype(placeholder))
-    return array
-
-
-def _split(data: Data, fraction: float) -> tuple[Data, Data]:
-    x, y, weights = data
-    if any(K.is_tensor(a) for a in x):
-        raise ValueError("If your data is in the form of symbolic tensors, you cannot use `validation_split`.")
-    at = int(x[0].shape[0] * (1.0 - fraction))
-    first = (slice_arrays(x, 0, at), slice_arrays(y, 0, at), slice_arrays(weights, 0, at))
-    return first, (slice_arrays(x, at), slice_arrays(y, at), slice_arrays(weights, at))
 
 
 __all__ = [

@@ -6,13 +6,15 @@ float where it is fed.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import contextlib
+from collections.abc import Callable, Generator, Sequence
 from typing import Any
 
 import numpy as np
 
 from kgraph import backend as K
 from kgraph import callbacks as cbks
+from kgraph.engine import resume
 from kgraph.engine.training_utils import batch_shuffle, check_num_samples, make_batches
 from kgraph.utils.generic_utils import Progbar, slice_arrays, to_list, unpack_singleton
 
@@ -27,6 +29,7 @@ __all__ = [
     "to_list",
 ]
 
+_WORTH_A_THREAD = 1 << 20  # bytes of a batch: handing one over takes about as long as gathering a tenth of that
 Feed = Callable[[list[Any]], list[Any]]
 
 
@@ -92,14 +95,16 @@ def fit_loop(
     for watcher in calls:
         watcher.validation_data = val_ins if validation_data is None else validation_data
     labels = list(out_labels or [])
-    order = np.arange(samples) if samples is not None else None
 
+    order = resume.go_on(model, initial_epoch)
+    if order is None or len(order) != samples:
+        order = np.arange(samples or 0)
     for epoch in range(initial_epoch, epochs):
         for metric in model.stateful_metric_functions:
             metric.reset_states()
         calls.on_epoch_begin(epoch)
         logs: dict[str, Any] = {}
-        if order is None:
+        if samples is None:
             finished = _steps(f, ins, labels, calls, watched, steps_per_epoch or 0)
         else:
             if shuffle == "batch":
@@ -112,6 +117,7 @@ def fit_loop(
             results = test_loop(model, val_f, val_ins, batch_size, verbose=0, steps=validation_steps)
             results = results if isinstance(results, list) else [results]
             logs.update((f"val_{label}", value) for label, value in zip(labels, results, strict=True))
+        resume.end_epoch(watched, epoch, order if shuffle else None)
         calls.on_epoch_end(epoch, logs)
         if watched.stop_training:
             break
@@ -127,15 +133,32 @@ def _batches(
     f: Feed, feed: Callable[[int, int], list[Any]], labels: list[str], calls: Any, watched: Any, count: int, size: int
 ) -> bool:
     """One epoch over batches. Whether it came to the end of the data."""
-    for number, (start, stop) in enumerate(make_batches(count, size)):
-        batch = feed(start, stop)
-        logs: dict[str, Any] = {"batch": number, "size": stop - start}
-        calls.on_batch_begin(number, logs)
-        logs.update(zip(labels, f(batch), strict=True))
-        calls.on_batch_end(number, logs)
-        if watched.stop_training:
-            return stop == count
+    spans = make_batches(count, size)
+    with contextlib.closing(_prepared(feed, spans)) as batches:
+        for number, ((start, stop), batch) in enumerate(zip(spans, batches, strict=True)):
+            logs: dict[str, Any] = {"batch": number, "size": stop - start}
+            calls.on_batch_begin(number, logs)
+            logs.update(zip(labels, f(batch), strict=True))
+            calls.on_batch_end(number, logs)
+            if watched.stop_training:
+                return stop == count
     return True
+
+
+def _prepared(feed: Callable[[int, int], list[Any]], spans: Sequence[tuple[int, int]]) -> Generator[list[Any], None, None]:
+    """The batches, each large one gathered by another thread while the step before it runs."""
+    if not isinstance(feed, _Gather) or len(spans) < 2 or feed.nbytes(*spans[0]) < _WORTH_A_THREAD:
+        yield from (feed(start, stop) for start, stop in spans)
+        return
+    from concurrent.futures import ThreadPoolExecutor  # takes milliseconds to import
+
+    with ThreadPoolExecutor(1, "kgraph-batches") as helper:
+        ahead = helper.submit(feed, *spans[0])
+        for span in spans[1:]:
+            batch = ahead.result()
+            ahead = helper.submit(feed, *span)
+            yield batch
+        yield ahead.result()
 
 
 def _steps(f: Feed, ins: list[Any], labels: list[str], calls: Any, watched: Any, steps: int) -> bool:
@@ -156,13 +179,12 @@ def _batch_reader(ins: list[Any], order: np.ndarray | None) -> Callable[[int, in
     arrays = [x for x in ins if not isinstance(x, float)]
     if order is None:
         return lambda start, stop: [x[start:stop] for x in arrays] + tail
+    if all(type(x) is np.ndarray for x in arrays):
+        return _Gather(arrays, order, tail)
     rows = order
-    plain = all(type(x) is np.ndarray for x in arrays)
 
     def read(start: int, stop: int) -> list[Any]:
         chosen = rows[start:stop]
-        if plain:
-            return [x.take(chosen, axis=0) for x in arrays] + tail
         try:
             return slice_arrays(arrays, chosen) + tail
         except TypeError:
@@ -171,6 +193,22 @@ def _batch_reader(ins: list[Any], order: np.ndarray | None) -> Callable[[int, in
             ) from None
 
     return read
+
+
+class _Gather:
+    """Rows of arrays in another order, for samples `start` to `stop`; behind them `tail`."""
+
+    def __init__(self, arrays: Sequence[np.ndarray], order: np.ndarray, tail: Sequence[float]) -> None:
+        self._arrays = arrays
+        self._order = order
+        self._tail = tail
+
+    def __call__(self, start: int, stop: int) -> list[Any]:
+        rows = self._order[start:stop]
+        return [*(x.take(rows, axis=0) for x in self._arrays), *self._tail]
+
+    def nbytes(self, start: int, stop: int) -> int:
+        return sum(x.nbytes // max(1, len(x)) for x in self._arrays) * (stop - start)
 
 
 def predict_loop(

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from kgraph import callbacks as cbks
+from kgraph.engine import feeding, resume
 from kgraph.engine.training_utils import iter_sequence_infinite
 from kgraph.utils.data_utils import GeneratorEnqueuer, OrderedEnqueuer, Sequence, SequenceEnqueuer
 from kgraph.utils.generic_utils import Progbar, to_list, unpack_singleton
@@ -64,9 +65,10 @@ def fit_generator(
     batches = _Feed(
         generator, math.ceil(steps) * epochs_to_do, workers, max_queue_size, use_multiprocessing, shuffle=shuffle
     )
+    resume.go_on(model, initial_epoch)
     with batches, validation.started(epochs_to_do, workers, max_queue_size, use_multiprocessing):
         if not model.built:
-            model._build_for(_training_batch(batches.peek())[0])
+            feeding.build_for(model, _training_batch(batches.peek())[0])
             model._require_compiled()
         calls, watched = _callbacks(model, callbacks, verbose)
         labels = list(model.metrics_names)
@@ -88,6 +90,7 @@ def fit_generator(
                 metric.reset_states()
             calls.on_epoch_begin(epoch)
             finished, size = _train_epoch(model, batches, steps, labels, calls, watched, class_weight)
+            resume.end_epoch(watched, epoch)
             if finished:
                 batches.end_epoch()
                 if validation.wanted:
@@ -294,7 +297,7 @@ class _Validation:
         checked = self._model._standardize_user_data(x, y, sample_weight=weights[0] if weights else None)
         self._arrays = checked
         for callback in calls:
-            callback.validation_data = self._model._shown_to_callbacks(checked)
+            callback.validation_data = feeding.shown_to_callbacks(self._model, checked)
 
     def run(self, batch_size: int) -> Any:
         """Loss and metrics; arrays are taken in batches of `batch_size`."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import copy
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -88,6 +88,19 @@ def standardize_input_data(
         if shapes and shapes[i] is not None:
             _check_shape(x, name, shapes[i], check_batch_axis, exception_prefix)
     return arrays
+
+
+def kind_of_feed(lists: Iterable[Sequence[Any]]) -> tuple[Any, ...] | None:
+    """What the checks of lists of arrays depend on, but for the labels; None where an item is no array that lies in
+    order in memory."""
+    kind: list[Any] = []
+    for arrays in lists:
+        for x in arrays:
+            if type(x) is not np.ndarray or not x.flags.c_contiguous:
+                return None
+            kind += (x.shape, x.dtype)
+        kind.append(None)
+    return tuple(kind)
 
 
 def _as_list(data: Any, names: Sequence[str], prefix: str) -> list[Any]:

@@ -132,7 +132,16 @@ from kgraph.layers.recurrent import (
     StackedRNNCells,
 )
 from kgraph.layers.wrappers import Bidirectional, TimeDistributed, Wrapper
-from kgraph.utils.generic_utils import deserialize_keras_object
+from kgraph.legacy.layers import Highway, MaxoutDense
+from kgraph.utils.generic_utils import (
+    deserialize_keras_object,
+    func_dump,
+    func_load,
+    has_arg,
+    object_list_uid,
+    to_list,
+    transpose_shape,
+)
 
 __all__ = [
     "Activation",
@@ -198,6 +207,7 @@ __all__ = [
     "GlobalMaxPooling1D",
     "GlobalMaxPooling2D",
     "GlobalMaxPooling3D",
+    "Highway",
     "Input",
     "InputLayer",
     "InputSpec",
@@ -216,6 +226,7 @@ __all__ = [
     "MaxPooling2D",
     "MaxPooling3D",
     "Maximum",
+    "MaxoutDense",
     "Minimum",
     "Multiply",
     "PReLU",
@@ -255,8 +266,12 @@ __all__ = [
     "core",
     "cudnn_recurrent",
     "deserialize",
+    "deserialize_keras_object",
     "dot",
     "embeddings",
+    "func_dump",
+    "func_load",
+    "has_arg",
     "local",
     "maximum",
     "merge",
@@ -264,10 +279,13 @@ __all__ = [
     "multiply",
     "noise",
     "normalization",
+    "object_list_uid",
     "pooling",
     "recurrent",
     "serialize",
     "subtract",
+    "to_list",
+    "transpose_shape",
     "wrappers",
 ]
 

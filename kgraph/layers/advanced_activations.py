@@ -6,12 +6,14 @@ from typing import Any
 
 import numpy as np
 
-from kgraph import activations, constraints, initializers, regularizers
+from kgraph import activations
 from kgraph import backend as K
 from kgraph.engine.base_layer import InputSpec, Layer
+from kgraph.layers import weight_settings
 from kgraph.legacy import interfaces
+from kgraph.utils.generic_utils import to_list
 
-__all__ = ["ELU", "LeakyReLU", "PReLU", "ReLU", "Softmax", "ThresholdedReLU"]
+__all__ = ["ELU", "LeakyReLU", "PReLU", "ReLU", "Softmax", "ThresholdedReLU", "to_list"]
 
 
 class LeakyReLU(Layer):
@@ -48,9 +50,7 @@ class PReLU(Layer):
     ) -> None:
         super().__init__(**kwargs)
         self.supports_masking = True
-        self.alpha_initializer = initializers.get(alpha_initializer)
-        self.alpha_regularizer = regularizers.get(alpha_regularizer)
-        self.alpha_constraint = constraints.get(alpha_constraint)
+        weight_settings.keep(self, "alpha", alpha_initializer, alpha_regularizer, alpha_constraint)
         if shared_axes is None:
             self.shared_axes = None
         else:
@@ -58,14 +58,8 @@ class PReLU(Layer):
 
     def build(self, input_shape: Any) -> None:
         shared = set(self.shared_axes or ())
-        shape = [1 if i in shared else size for i, size in enumerate(input_shape) if i]
-        self.alpha = self.add_weight(
-            shape=shape,
-            name="alpha",
-            initializer=self.alpha_initializer,
-            regularizer=self.alpha_regularizer,
-            constraint=self.alpha_constraint,
-        )
+        shape = tuple(1 if i in shared else size for i, size in enumerate(input_shape) if i)
+        self.alpha = weight_settings.add(self, "alpha", shape)
         axes = {i: size for i, size in enumerate(input_shape) if i and i not in shared} if shared else {}
         self.input_spec = InputSpec(ndim=len(input_shape), axes=axes)
         self.built = True
@@ -76,9 +70,7 @@ class PReLU(Layer):
     def get_config(self) -> dict[str, Any]:
         return {
             **super().get_config(),
-            "alpha_initializer": initializers.serialize(self.alpha_initializer),
-            "alpha_regularizer": regularizers.serialize(self.alpha_regularizer),
-            "alpha_constraint": constraints.serialize(self.alpha_constraint),
+            **weight_settings.config(self, "alpha", activity=False),
             "shared_axes": self.shared_axes,
         }
 

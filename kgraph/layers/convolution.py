@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from kgraph import activations, constraints, initializers, regularizers
+from kgraph import activations, regularizers
 from kgraph import backend as K
 from kgraph.engine.base_layer import InputSpec, Layer
+from kgraph.layers import weight_settings
 from kgraph.legacy import interfaces
 from kgraph.utils import conv_utils
 
@@ -48,24 +49,14 @@ class _Conv(Layer):
         self.dilation_rate = conv_utils.normalize_tuple(dilation_rate, rank, "dilation_rate")
         self.activation = activations.get(activation)
         self.use_bias = use_bias
-        self.kernel_initializer = initializers.get(kernel_initializer)
-        self.bias_initializer = initializers.get(bias_initializer)
-        self.kernel_regularizer = regularizers.get(kernel_regularizer)
-        self.bias_regularizer = regularizers.get(bias_regularizer)
+        weight_settings.keep(self, "kernel", kernel_initializer, kernel_regularizer, kernel_constraint)
+        weight_settings.keep(self, "bias", bias_initializer, bias_regularizer, bias_constraint)
         self.activity_regularizer = regularizers.get(activity_regularizer)
-        self.kernel_constraint = constraints.get(kernel_constraint)
-        self.bias_constraint = constraints.get(bias_constraint)
         self.input_spec = InputSpec(ndim=rank + 2)
 
     def build(self, input_shape: Any) -> None:
         axis, channels = self._channels(input_shape)
-        self.kernel = self.add_weight(
-            name="kernel",
-            shape=(*self.kernel_size, channels, self.filters),
-            initializer=self.kernel_initializer,
-            regularizer=self.kernel_regularizer,
-            constraint=self.kernel_constraint,
-        )
+        self.kernel = weight_settings.add(self, "kernel", (*self.kernel_size, channels, self.filters))
         self._add_bias((self.filters,))
         self.input_spec = InputSpec(ndim=self.rank + 2, axes={axis: channels})
         self.built = True
@@ -84,13 +75,7 @@ class _Conv(Layer):
     def _add_bias(self, shape: tuple[int, ...]) -> None:
         self.bias = None
         if self.use_bias:
-            self.bias = self.add_weight(
-                name="bias",
-                shape=shape,
-                initializer=self.bias_initializer,
-                regularizer=self.bias_regularizer,
-                constraint=self.bias_constraint,
-            )
+            self.bias = weight_settings.add(self, "bias", shape)
 
     def call(self, inputs: Any) -> Any:
         convolve = {1: K.conv1d, 2: K.conv2d, 3: K.conv3d}[self.rank]
@@ -132,13 +117,7 @@ class _Conv(Layer):
             "dilation_rate": self.dilation_rate,
             "activation": activations.serialize(self.activation),
             "use_bias": self.use_bias,
-            "kernel_initializer": initializers.serialize(self.kernel_initializer),
-            "bias_initializer": initializers.serialize(self.bias_initializer),
-            "kernel_regularizer": regularizers.serialize(self.kernel_regularizer),
-            "bias_regularizer": regularizers.serialize(self.bias_regularizer),
-            "activity_regularizer": regularizers.serialize(self.activity_regularizer),
-            "kernel_constraint": constraints.serialize(self.kernel_constraint),
-            "bias_constraint": constraints.serialize(self.bias_constraint),
+            **weight_settings.config(self, "kernel", "bias"),
         }
 
 

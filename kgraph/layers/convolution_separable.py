@@ -8,8 +8,8 @@ from __future__ import annotations
 from typing import Any
 
 from kgraph import backend as K
-from kgraph import constraints, initializers, regularizers
 from kgraph.engine.base_layer import InputSpec
+from kgraph.layers import weight_settings
 from kgraph.layers.convolution import Conv2D, _Conv, channels_shape, first_spatial_axis
 from kgraph.legacy import interfaces
 from kgraph.utils import conv_utils
@@ -61,29 +61,15 @@ class _SeparableConv(_Conv):
             **kwargs,
         )
         self.depth_multiplier = depth_multiplier
-        self.depthwise_initializer = initializers.get(depthwise_initializer)
-        self.pointwise_initializer = initializers.get(pointwise_initializer)
-        self.depthwise_regularizer = regularizers.get(depthwise_regularizer)
-        self.pointwise_regularizer = regularizers.get(pointwise_regularizer)
-        self.depthwise_constraint = constraints.get(depthwise_constraint)
-        self.pointwise_constraint = constraints.get(pointwise_constraint)
+        weight_settings.keep(self, "depthwise", depthwise_initializer, depthwise_regularizer, depthwise_constraint)
+        weight_settings.keep(self, "pointwise", pointwise_initializer, pointwise_regularizer, pointwise_constraint)
 
     def build(self, input_shape: Any) -> None:
         axis, channels = self._channels(input_shape)
-        self.depthwise_kernel = self.add_weight(
-            name="depthwise_kernel",
-            shape=(*self.kernel_size, channels, self.depth_multiplier),
-            initializer=self.depthwise_initializer,
-            regularizer=self.depthwise_regularizer,
-            constraint=self.depthwise_constraint,
-        )
-        self.pointwise_kernel = self.add_weight(
-            name="pointwise_kernel",
-            shape=(*(1,) * self.rank, self.depth_multiplier * channels, self.filters),
-            initializer=self.pointwise_initializer,
-            regularizer=self.pointwise_regularizer,
-            constraint=self.pointwise_constraint,
-        )
+        depthwise = (*self.kernel_size, channels, self.depth_multiplier)
+        pointwise = (*(1,) * self.rank, self.depth_multiplier * channels, self.filters)
+        self.depthwise_kernel = weight_settings.add(self, "depthwise", depthwise, "depthwise_kernel")
+        self.pointwise_kernel = weight_settings.add(self, "pointwise", pointwise, "pointwise_kernel")
         self._add_bias((self.filters,))
         self.input_spec = InputSpec(ndim=self.rank + 2, axes={axis: channels})
         self.built = True
@@ -108,12 +94,7 @@ class _SeparableConv(_Conv):
         return {
             **config,
             "depth_multiplier": self.depth_multiplier,
-            "depthwise_initializer": initializers.serialize(self.depthwise_initializer),
-            "pointwise_initializer": initializers.serialize(self.pointwise_initializer),
-            "depthwise_regularizer": regularizers.serialize(self.depthwise_regularizer),
-            "pointwise_regularizer": regularizers.serialize(self.pointwise_regularizer),
-            "depthwise_constraint": constraints.serialize(self.depthwise_constraint),
-            "pointwise_constraint": constraints.serialize(self.pointwise_constraint),
+            **weight_settings.config(self, "depthwise", "pointwise", activity=False),
         }
 
 
@@ -289,9 +270,7 @@ class DepthwiseConv2D(Conv2D):
             **kwargs,
         )
         self.depth_multiplier = depth_multiplier
-        self.depthwise_initializer = initializers.get(depthwise_initializer)
-        self.depthwise_regularizer = regularizers.get(depthwise_regularizer)
-        self.depthwise_constraint = constraints.get(depthwise_constraint)
+        weight_settings.keep(self, "depthwise", depthwise_initializer, depthwise_regularizer, depthwise_constraint)
 
     def build(self, input_shape: Any) -> None:
         if len(input_shape) < 4:
@@ -299,13 +278,8 @@ class DepthwiseConv2D(Conv2D):
                 f"Inputs to `DepthwiseConv2D` should have rank 4. Received input shape: {tuple(input_shape)}"
             )
         axis, channels = self._channels(input_shape)
-        self.depthwise_kernel = self.add_weight(
-            name="depthwise_kernel",
-            shape=(*self.kernel_size, channels, self.depth_multiplier),
-            initializer=self.depthwise_initializer,
-            regularizer=self.depthwise_regularizer,
-            constraint=self.depthwise_constraint,
-        )
+        shape = (*self.kernel_size, channels, self.depth_multiplier)
+        self.depthwise_kernel = weight_settings.add(self, "depthwise", shape, "depthwise_kernel")
         self._add_bias((channels * self.depth_multiplier,))
         self.input_spec = InputSpec(ndim=4, axes={axis: channels})
         self.built = True
@@ -340,7 +314,5 @@ class DepthwiseConv2D(Conv2D):
         return {
             **config,
             "depth_multiplier": self.depth_multiplier,
-            "depthwise_initializer": initializers.serialize(self.depthwise_initializer),
-            "depthwise_regularizer": regularizers.serialize(self.depthwise_regularizer),
-            "depthwise_constraint": constraints.serialize(self.depthwise_constraint),
+            **weight_settings.config(self, "depthwise", activity=False),
         }

@@ -9,6 +9,7 @@ from typing import Any
 
 from kgraph import backend as K
 from kgraph.engine.base_layer import InputSpec
+from kgraph.layers import weight_settings
 from kgraph.layers.convolution import Conv2D, Conv3D, _Conv, channels_shape, first_spatial_axis
 from kgraph.legacy import interfaces
 from kgraph.utils import conv_utils
@@ -34,13 +35,7 @@ class _Transposed(_Conv):
                 f"Inputs should have rank {self.rank + 2}; Received input shape: {tuple(input_shape)}"
             )
         axis, channels = self._channels(input_shape)
-        self.kernel = self.add_weight(
-            name="kernel",
-            shape=(*self.kernel_size, self.filters, channels),
-            initializer=self.kernel_initializer,
-            regularizer=self.kernel_regularizer,
-            constraint=self.kernel_constraint,
-        )
+        self.kernel = weight_settings.add(self, "kernel", (*self.kernel_size, self.filters, channels))
         self._add_bias((self.filters,))
         self.input_spec = InputSpec(ndim=self.rank + 2, axes={axis: channels})
         self.built = True

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from kgraph import activations, constraints, initializers, regularizers
+from kgraph import activations, regularizers
 from kgraph import backend as K
 from kgraph.engine.base_layer import InputSpec, Layer
+from kgraph.layers import weight_settings
 from kgraph.layers.rnn import RNN, of_cell, state_sizes
-from kgraph.layers.rnn_cells import dropout_masks, forget_bias, weight_config
+from kgraph.layers.rnn_cells import WEIGHTS, dropout_masks, forget_bias
 from kgraph.legacy import interfaces
 from kgraph.legacy.recurrent import ConvRecurrent2D, Recurrent
 from kgraph.utils import conv_utils
@@ -103,6 +104,8 @@ class ConvRNN2D(RNN):
 class ConvLSTM2DCell(Layer):
     """Cell of `ConvLSTM2D`; its arguments are those of the layer."""
 
+    bias_initializer: Any
+
     def __init__(
         self,
         filters: int,
@@ -138,16 +141,10 @@ class ConvLSTM2DCell(Layer):
         self.activation = activations.get(activation)
         self.recurrent_activation = activations.get(recurrent_activation)
         self.use_bias = use_bias
-        self.kernel_initializer = initializers.get(kernel_initializer)
-        self.recurrent_initializer = initializers.get(recurrent_initializer)
-        self.bias_initializer = initializers.get(bias_initializer)
+        weight_settings.keep(self, "kernel", kernel_initializer, kernel_regularizer, kernel_constraint)
+        weight_settings.keep(self, "recurrent", recurrent_initializer, recurrent_regularizer, recurrent_constraint)
+        weight_settings.keep(self, "bias", bias_initializer, bias_regularizer, bias_constraint)
         self.unit_forget_bias = unit_forget_bias
-        self.kernel_regularizer = regularizers.get(kernel_regularizer)
-        self.recurrent_regularizer = regularizers.get(recurrent_regularizer)
-        self.bias_regularizer = regularizers.get(bias_regularizer)
-        self.kernel_constraint = constraints.get(kernel_constraint)
-        self.recurrent_constraint = constraints.get(recurrent_constraint)
-        self.bias_constraint = constraints.get(bias_constraint)
         self.dropout = min(1.0, max(0.0, dropout))
         self.recurrent_dropout = min(1.0, max(0.0, recurrent_dropout))
         self.state_size = (filters, filters)
@@ -162,29 +159,12 @@ class ConvLSTM2DCell(Layer):
         if self.unit_forget_bias:
             initial_bias = forget_bias(initial_bias, self.filters)
         self.kernel_shape = (*self.kernel_size, channels, 4 * self.filters)
-        self.kernel = self.add_weight(
-            shape=self.kernel_shape,
-            initializer=self.kernel_initializer,
-            name="kernel",
-            regularizer=self.kernel_regularizer,
-            constraint=self.kernel_constraint,
-        )
-        self.recurrent_kernel = self.add_weight(
-            shape=(*self.kernel_size, self.filters, 4 * self.filters),
-            initializer=self.recurrent_initializer,
-            name="recurrent_kernel",
-            regularizer=self.recurrent_regularizer,
-            constraint=self.recurrent_constraint,
-        )
+        self.kernel = weight_settings.add(self, "kernel", self.kernel_shape)
+        recurrent_shape = (*self.kernel_size, self.filters, 4 * self.filters)
+        self.recurrent_kernel = weight_settings.add(self, "recurrent", recurrent_shape, "recurrent_kernel")
         self.bias = None
         if self.use_bias:
-            self.bias = self.add_weight(
-                shape=(4 * self.filters,),
-                initializer=initial_bias,
-                name="bias",
-                regularizer=self.bias_regularizer,
-                constraint=self.bias_constraint,
-            )
+            self.bias = weight_settings.add(self, "bias", (4 * self.filters,), initializer=initial_bias)
         self.built = True
 
     def call(self, inputs: Any, states: Any, training: Any = None) -> Any:
@@ -254,7 +234,7 @@ def _config(cell: Any, activity: bool = False) -> dict[str, Any]:
         "activation": activations.serialize(cell.activation),
         "recurrent_activation": activations.serialize(cell.recurrent_activation),
         "use_bias": cell.use_bias,
-        **weight_config(cell, activity),
+        **weight_settings.config(cell, *WEIGHTS, activity=activity),
         "dropout": cell.dropout,
         "recurrent_dropout": cell.recurrent_dropout,
     }

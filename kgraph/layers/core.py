@@ -7,11 +7,13 @@ from typing import Any
 
 import numpy as np
 
-from kgraph import activations, constraints, initializers, regularizers
+from kgraph import activations, regularizers
 from kgraph import backend as K
 from kgraph.engine.base_layer import InputSpec, Layer
+from kgraph.layers import weight_settings
 from kgraph.layers.lambda_layer import Lambda
 from kgraph.legacy import interfaces
+from kgraph.utils.generic_utils import deserialize_keras_object, func_dump, func_load, has_arg
 
 __all__ = [
     "Activation",
@@ -27,6 +29,10 @@ __all__ = [
     "SpatialDropout1D",
     "SpatialDropout2D",
     "SpatialDropout3D",
+    "deserialize_keras_object",
+    "func_dump",
+    "func_load",
+    "has_arg",
 ]
 
 Shape = tuple[Any, ...]
@@ -65,13 +71,9 @@ class Dense(Layer):
         self.units = units
         self.activation = activations.get(activation)
         self.use_bias = use_bias
-        self.kernel_initializer = initializers.get(kernel_initializer)
-        self.bias_initializer = initializers.get(bias_initializer)
-        self.kernel_regularizer = regularizers.get(kernel_regularizer)
-        self.bias_regularizer = regularizers.get(bias_regularizer)
+        weight_settings.keep(self, "kernel", kernel_initializer, kernel_regularizer, kernel_constraint)
+        weight_settings.keep(self, "bias", bias_initializer, bias_regularizer, bias_constraint)
         self.activity_regularizer = regularizers.get(activity_regularizer)
-        self.kernel_constraint = constraints.get(kernel_constraint)
-        self.bias_constraint = constraints.get(bias_constraint)
         self.input_spec = InputSpec(min_ndim=2)
         self.supports_masking = True
 
@@ -82,22 +84,10 @@ class Dense(Layer):
                 f"Layer {self.name} (Dense) needs to know the size of its input's last axis; the input's shape is "
                 f"{tuple(input_shape)}."
             )
-        self.kernel = self.add_weight(
-            shape=(size, self.units),
-            initializer=self.kernel_initializer,
-            name="kernel",
-            regularizer=self.kernel_regularizer,
-            constraint=self.kernel_constraint,
-        )
+        self.kernel = weight_settings.add(self, "kernel", (size, self.units))
         self.bias = None
         if self.use_bias:
-            self.bias = self.add_weight(
-                shape=(self.units,),
-                initializer=self.bias_initializer,
-                name="bias",
-                regularizer=self.bias_regularizer,
-                constraint=self.bias_constraint,
-            )
+            self.bias = weight_settings.add(self, "bias", (self.units,))
         self.input_spec = InputSpec(min_ndim=2, axes={-1: size})
         self.built = True
 
@@ -118,13 +108,7 @@ class Dense(Layer):
             "units": self.units,
             "activation": activations.serialize(self.activation),
             "use_bias": self.use_bias,
-            "kernel_initializer": initializers.serialize(self.kernel_initializer),
-            "bias_initializer": initializers.serialize(self.bias_initializer),
-            "kernel_regularizer": regularizers.serialize(self.kernel_regularizer),
-            "bias_regularizer": regularizers.serialize(self.bias_regularizer),
-            "activity_regularizer": regularizers.serialize(self.activity_regularizer),
-            "kernel_constraint": constraints.serialize(self.kernel_constraint),
-            "bias_constraint": constraints.serialize(self.bias_constraint),
+            **weight_settings.config(self, "kernel", "bias"),
         }
 
 
@@ -183,7 +167,7 @@ class Dropout(Layer):
 class SpatialDropout1D(Dropout):
     """Dropout of whole channels of sequences, shape `(batch, steps, channels)`."""
 
-    @interfaces.legacy_dropout_support
+    @interfaces.legacy_spatialdropout1d_support
     def __init__(self, rate: float, **kwargs: Any) -> None:
         super().__init__(rate, **kwargs)
         self.input_spec = InputSpec(ndim=3)

@@ -9,10 +9,11 @@ from __future__ import annotations
 from typing import Any
 
 from kgraph import backend as K
-from kgraph import constraints, initializers, regularizers
+from kgraph import regularizers
 from kgraph.engine.base_layer import InputSpec
+from kgraph.layers import weight_settings
 from kgraph.layers.rnn import RNN
-from kgraph.layers.rnn_cells import forget_bias, weight_config
+from kgraph.layers.rnn_cells import WEIGHTS, forget_bias
 
 __all__ = ["CuDNNGRU", "CuDNNLSTM", "InputSpec", "RNN"]
 
@@ -35,6 +36,7 @@ class _CuDNNRNN(RNN):
     kernel: Any
     recurrent_kernel: Any
     bias: Any
+    bias_initializer: Any
 
     def __init__(
         self,
@@ -52,31 +54,19 @@ class _CuDNNRNN(RNN):
         self, units: int, initializer: tuple[Any, ...], regularizer: tuple[Any, ...], constraint: tuple[Any, ...]
     ) -> None:
         self.units = units
-        rows = zip(("kernel", "recurrent", "bias"), initializer, regularizer, constraint, strict=True)
-        for name, init, regularize, constrain in rows:
-            setattr(self, f"{name}_initializer", initializers.get(init))
-            setattr(self, f"{name}_regularizer", regularizers.get(regularize))
-            setattr(self, f"{name}_constraint", constraints.get(constrain))
+        for kind, *settings in zip(WEIGHTS, initializer, regularizer, constraint, strict=True):
+            weight_settings.keep(self, kind, *settings)
 
     def build(self, input_shape: Any) -> None:
         super().build(input_shape)
-        width = (input_shape[0] if isinstance(input_shape, list) else input_shape)[-1]
-        for name, kind, shape in (
-            ("kernel", "kernel", (width, self._gates * self.units)),
-            ("recurrent_kernel", "recurrent", (self.units, self._gates * self.units)),
-            ("bias", "bias", (2 * self._gates * self.units,)),
-        ):
-            weight = self.add_weight(
-                shape=shape,
-                name=name,
-                initializer=self._initializer(kind),
-                regularizer=getattr(self, f"{kind}_regularizer"),
-                constraint=getattr(self, f"{kind}_constraint"),
-            )
-            setattr(self, name, weight)
+        features = (input_shape[0] if isinstance(input_shape, list) else input_shape)[-1]
+        width = self._gates * self.units
+        self.kernel = weight_settings.add(self, "kernel", (features, width))
+        self.recurrent_kernel = weight_settings.add(self, "recurrent", (self.units, width), "recurrent_kernel")
+        self.bias = weight_settings.add(self, "bias", (2 * width,), initializer=self._bias_initializer())
 
-    def _initializer(self, kind: str) -> Any:
-        return getattr(self, f"{kind}_initializer")
+    def _bias_initializer(self) -> Any:
+        return self.bias_initializer
 
     def call(self, inputs: Any, mask: Any = None, training: Any = None, initial_state: Any = None) -> Any:
         mask = mask[0] if isinstance(mask, list) else mask
@@ -116,7 +106,7 @@ class _CuDNNRNN(RNN):
         return config
 
     def _cell_config(self) -> dict[str, Any]:
-        return {"units": self.units, **weight_config(self, activity=True)}
+        return {"units": self.units, **weight_settings.config(self, *WEIGHTS)}
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> Any:  # type: ignore[override]
@@ -222,11 +212,9 @@ class CuDNNLSTM(_CuDNNRNN):
         self.unit_forget_bias = unit_forget_bias
         self.activity_regularizer = regularizers.get(activity_regularizer)
 
-    def _initializer(self, kind: str) -> Any:
-        initializer = super()._initializer(kind)
-        if kind == "bias" and self.unit_forget_bias:
-            return forget_bias(initializer, self.units, before=5)
-        return initializer
+    def _bias_initializer(self) -> Any:
+        initializer = super()._bias_initializer()
+        return forget_bias(initializer, self.units, before=5) if self.unit_forget_bias else initializer
 
     def _step_of(self, x: Any, states: Any, kernels: tuple[Any, Any], biases: tuple[Any, Any]) -> Any:
         h, c = states

@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from kgraph import backend as K
-from kgraph import constraints, initializers, regularizers
+from kgraph import regularizers
 from kgraph.engine.base_layer import Layer
+from kgraph.layers import weight_settings
 from kgraph.legacy import interfaces
 from kgraph.utils.generic_utils import to_list
 
@@ -42,23 +43,14 @@ class Embedding(Layer):
         super().__init__(**kwargs)
         self.input_dim = input_dim
         self.output_dim = output_dim
-        self.embeddings_initializer = initializers.get(embeddings_initializer)
-        self.embeddings_regularizer = regularizers.get(embeddings_regularizer)
+        weight_settings.keep(self, "embeddings", embeddings_initializer, embeddings_regularizer, embeddings_constraint)
         self.activity_regularizer = regularizers.get(activity_regularizer)
-        self.embeddings_constraint = constraints.get(embeddings_constraint)
         self.mask_zero = mask_zero
         self.supports_masking = mask_zero
         self.input_length = input_length
 
     def build(self, input_shape: Any) -> None:
-        self.embeddings = self.add_weight(
-            shape=(self.input_dim, self.output_dim),
-            initializer=self.embeddings_initializer,
-            name="embeddings",
-            regularizer=self.embeddings_regularizer,
-            constraint=self.embeddings_constraint,
-            dtype=self.dtype,
-        )
+        self.embeddings = weight_settings.add(self, "embeddings", (self.input_dim, self.output_dim), dtype=self.dtype)
         self.built = True
 
     def compute_mask(self, inputs: Any, mask: Any = None) -> Any:
@@ -88,10 +80,7 @@ class Embedding(Layer):
             **super().get_config(),
             "input_dim": self.input_dim,
             "output_dim": self.output_dim,
-            "embeddings_initializer": initializers.serialize(self.embeddings_initializer),
-            "embeddings_regularizer": regularizers.serialize(self.embeddings_regularizer),
-            "activity_regularizer": regularizers.serialize(self.activity_regularizer),
-            "embeddings_constraint": constraints.serialize(self.embeddings_constraint),
+            **weight_settings.config(self, "embeddings"),
             "mask_zero": self.mask_zero,
             "input_length": self.input_length,
         }

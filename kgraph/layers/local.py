@@ -7,9 +7,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from kgraph import activations, constraints, initializers, regularizers
+from kgraph import activations, regularizers
 from kgraph import backend as K
 from kgraph.engine.base_layer import InputSpec, Layer
+from kgraph.layers import weight_settings
 from kgraph.layers.convolution import channels_shape, first_spatial_axis
 from kgraph.legacy import interfaces
 from kgraph.utils import conv_utils
@@ -52,13 +53,9 @@ class _LocallyConnected(Layer):
         self.data_format = K.normalize_data_format(data_format)
         self.activation = activations.get(activation)
         self.use_bias = use_bias
-        self.kernel_initializer = initializers.get(kernel_initializer)
-        self.bias_initializer = initializers.get(bias_initializer)
-        self.kernel_regularizer = regularizers.get(kernel_regularizer)
-        self.bias_regularizer = regularizers.get(bias_regularizer)
+        weight_settings.keep(self, "kernel", kernel_initializer, kernel_regularizer, kernel_constraint)
+        weight_settings.keep(self, "bias", bias_initializer, bias_regularizer, bias_constraint)
         self.activity_regularizer = regularizers.get(activity_regularizer)
-        self.kernel_constraint = constraints.get(kernel_constraint)
-        self.bias_constraint = constraints.get(bias_constraint)
         self.input_spec = InputSpec(ndim=self._rank + 2)
 
     @property
@@ -88,22 +85,10 @@ class _LocallyConnected(Layer):
         for size in self.kernel_size:
             window *= size
         self.kernel_shape = (places, window, self.filters)
-        self.kernel = self.add_weight(
-            name="kernel",
-            shape=self.kernel_shape,
-            initializer=self.kernel_initializer,
-            regularizer=self.kernel_regularizer,
-            constraint=self.kernel_constraint,
-        )
+        self.kernel = weight_settings.add(self, "kernel", self.kernel_shape)
         self.bias = None
         if self.use_bias:
-            self.bias = self.add_weight(
-                name="bias",
-                shape=(*sizes, self.filters),
-                initializer=self.bias_initializer,
-                regularizer=self.bias_regularizer,
-                constraint=self.bias_constraint,
-            )
+            self.bias = weight_settings.add(self, "bias", (*sizes, self.filters))
         self.input_spec = InputSpec(ndim=self._rank + 2, axes={axis: channels})
         self.built = True
 
@@ -126,13 +111,7 @@ class _LocallyConnected(Layer):
             "data_format": self.data_format,
             "activation": activations.serialize(self.activation),
             "use_bias": self.use_bias,
-            "kernel_initializer": initializers.serialize(self.kernel_initializer),
-            "bias_initializer": initializers.serialize(self.bias_initializer),
-            "kernel_regularizer": regularizers.serialize(self.kernel_regularizer),
-            "bias_regularizer": regularizers.serialize(self.bias_regularizer),
-            "activity_regularizer": regularizers.serialize(self.activity_regularizer),
-            "kernel_constraint": constraints.serialize(self.kernel_constraint),
-            "bias_constraint": constraints.serialize(self.bias_constraint),
+            **weight_settings.config(self, "kernel", "bias"),
         }
 
 

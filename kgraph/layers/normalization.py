@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from kgraph import backend as K
-from kgraph import constraints, initializers, regularizers
+from kgraph import initializers
 from kgraph.engine.base_layer import InputSpec, Layer
+from kgraph.layers import weight_settings
 from kgraph.legacy import interfaces
 
 __all__ = ["BatchNormalization", "InputSpec", "Layer"]
@@ -59,14 +60,10 @@ class BatchNormalization(Layer):
         self.epsilon = epsilon
         self.center = center
         self.scale = scale
-        self.beta_initializer = initializers.get(beta_initializer)
-        self.gamma_initializer = initializers.get(gamma_initializer)
+        weight_settings.keep(self, "beta", beta_initializer, beta_regularizer, beta_constraint)
+        weight_settings.keep(self, "gamma", gamma_initializer, gamma_regularizer, gamma_constraint)
         self.moving_mean_initializer = initializers.get(moving_mean_initializer)
         self.moving_variance_initializer = initializers.get(moving_variance_initializer)
-        self.beta_regularizer = regularizers.get(beta_regularizer)
-        self.gamma_regularizer = regularizers.get(gamma_regularizer)
-        self.beta_constraint = constraints.get(beta_constraint)
-        self.gamma_constraint = constraints.get(gamma_constraint)
 
     def build(self, input_shape: Any) -> None:
         if not -len(input_shape) <= self.axis < len(input_shape):
@@ -81,21 +78,9 @@ class BatchNormalization(Layer):
             )
         self.gamma = self.beta = None
         if self.scale:
-            self.gamma = self.add_weight(
-                name="gamma",
-                shape=(size,),
-                initializer=self.gamma_initializer,
-                regularizer=self.gamma_regularizer,
-                constraint=self.gamma_constraint,
-            )
+            self.gamma = weight_settings.add(self, "gamma", (size,))
         if self.center:
-            self.beta = self.add_weight(
-                name="beta",
-                shape=(size,),
-                initializer=self.beta_initializer,
-                regularizer=self.beta_regularizer,
-                constraint=self.beta_constraint,
-            )
+            self.beta = weight_settings.add(self, "beta", (size,))
         self.moving_mean = self.add_weight(
             name="moving_mean", shape=(size,), initializer=self.moving_mean_initializer, trainable=False
         )
@@ -149,12 +134,5 @@ class BatchNormalization(Layer):
             "epsilon": self.epsilon,
             "center": self.center,
             "scale": self.scale,
-            "beta_initializer": initializers.serialize(self.beta_initializer),
-            "gamma_initializer": initializers.serialize(self.gamma_initializer),
-            "moving_mean_initializer": initializers.serialize(self.moving_mean_initializer),
-            "moving_variance_initializer": initializers.serialize(self.moving_variance_initializer),
-            "beta_regularizer": regularizers.serialize(self.beta_regularizer),
-            "gamma_regularizer": regularizers.serialize(self.gamma_regularizer),
-            "beta_constraint": constraints.serialize(self.beta_constraint),
-            "gamma_constraint": constraints.serialize(self.gamma_constraint),
+            **weight_settings.config(self, "beta", "gamma", "moving_mean", "moving_variance", activity=False),
         }

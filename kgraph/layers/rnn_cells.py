@@ -9,9 +9,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from kgraph import activations, constraints, initializers, regularizers
+from kgraph import activations
 from kgraph import backend as K
 from kgraph.engine.base_layer import Layer
+from kgraph.layers import weight_settings
 
 
 def dropout_masks(ones: Any, rate: float, training: Any, count: int) -> list[Any]:
@@ -19,19 +20,7 @@ def dropout_masks(ones: Any, rate: float, training: Any, count: int) -> list[Any
     return [K.in_train_phase(lambda: K.dropout(ones, rate), ones, training=training) for _ in range(count)]
 
 
-def weight_config(cell: Any, activity: bool = False) -> dict[str, Any]:
-    """The initializers, regularizers and constraints in a config; layers also have an activity regularizer."""
-    config = {f"{name}_initializer": initializers.serialize(getattr(cell, f"{name}_initializer")) for name in _WEIGHTS}
-    if hasattr(cell, "unit_forget_bias"):
-        config["unit_forget_bias"] = cell.unit_forget_bias
-    config |= {f"{name}_regularizer": regularizers.serialize(getattr(cell, f"{name}_regularizer")) for name in _WEIGHTS}
-    if activity:
-        config["activity_regularizer"] = regularizers.serialize(cell.activity_regularizer)
-    config |= {f"{name}_constraint": constraints.serialize(getattr(cell, f"{name}_constraint")) for name in _WEIGHTS}
-    return config
-
-
-_WEIGHTS = ("kernel", "recurrent", "bias")
+WEIGHTS = ("kernel", "recurrent", "bias")
 
 
 class _Cell(Layer):
@@ -43,6 +32,7 @@ class _Cell(Layer):
     kernel: Any
     recurrent_kernel: Any
     bias: Any
+    bias_initializer: Any
 
     def _configure(
         self,
@@ -58,10 +48,8 @@ class _Cell(Layer):
         self.units = units
         self.activation = activations.get(activation)
         self.use_bias = use_bias
-        for name, init, regularize, constrain in zip(_WEIGHTS, initializer, regularizer, constraint, strict=True):
-            setattr(self, f"{name}_initializer", initializers.get(init))
-            setattr(self, f"{name}_regularizer", regularizers.get(regularize))
-            setattr(self, f"{name}_constraint", constraints.get(constrain))
+        for kind, *settings in zip(WEIGHTS, initializer, regularizer, constraint, strict=True):
+            weight_settings.keep(self, kind, *settings)
         self.dropout = min(1.0, max(0.0, dropout))
         self.recurrent_dropout = min(1.0, max(0.0, recurrent_dropout))
         self.state_size: Any = units
@@ -72,25 +60,16 @@ class _Cell(Layer):
     def build(self, input_shape: Any) -> None:
         input_dim = (input_shape[0] if isinstance(input_shape, list) else input_shape)[-1]
         width = self._gates * self.units
-        self.kernel = self._weight("kernel", "kernel", (input_dim, width))
-        self.recurrent_kernel = self._weight("recurrent_kernel", "recurrent", (self.units, width))
-        self.bias = self._weight("bias", "bias", self._bias_shape()) if self.use_bias else None
+        self.kernel = weight_settings.add(self, "kernel", (input_dim, width))
+        self.recurrent_kernel = weight_settings.add(self, "recurrent", (self.units, width), "recurrent_kernel")
+        self.bias = self._add_bias() if self.use_bias else None
         self.built = True
 
     def _bias_shape(self) -> tuple[int, ...]:
         return (self._gates * self.units,)
 
-    def _weight(self, name: str, kind: str, shape: tuple[int, ...]) -> Any:
-        return self.add_weight(
-            shape=shape,
-            name=name,
-            initializer=self._initializer(kind),
-            regularizer=getattr(self, f"{kind}_regularizer"),
-            constraint=getattr(self, f"{kind}_constraint"),
-        )
-
-    def _initializer(self, kind: str) -> Any:
-        return getattr(self, f"{kind}_initializer")
+    def _add_bias(self) -> Any:
+        return weight_settings.add(self, "bias", self._bias_shape())
 
     def _dropped(self, inputs: Any, state: Any, training: Any) -> tuple[Any, list[Any], Any, list[Any]]:
         """Inputs and state with the dropout masks for their products, one for each gate, where these differ; masks
@@ -134,7 +113,7 @@ def cell_config(cell: Any, activity: bool = False) -> dict[str, Any]:
     config = {"units": cell.units, "activation": activations.serialize(cell.activation)}
     if hasattr(cell, "recurrent_activation"):
         config["recurrent_activation"] = activations.serialize(cell.recurrent_activation)
-    config |= {"use_bias": cell.use_bias, **weight_config(cell, activity)}
+    config |= {"use_bias": cell.use_bias, **weight_settings.config(cell, *WEIGHTS, activity=activity)}
     config |= {"dropout": cell.dropout, "recurrent_dropout": cell.recurrent_dropout}
     for name in ("implementation", "reset_after"):
         if hasattr(cell, name):
@@ -312,9 +291,11 @@ class LSTMCell(_Cell):
         self.implementation = implementation
         self.state_size = (units, units)
 
-    def _initializer(self, kind: str) -> Any:
-        initializer = super()._initializer(kind)
-        return forget_bias(initializer, self.units) if kind == "bias" and self.unit_forget_bias else initializer
+    def _add_bias(self) -> Any:
+        if not self.unit_forget_bias:
+            return super()._add_bias()
+        initializer = forget_bias(self.bias_initializer, self.units)
+        return weight_settings.add(self, "bias", self._bias_shape(), initializer=initializer)
 
     def call(self, inputs: Any, states: Any, training: Any = None) -> Any:
         inputs, masks, previous, recurrent_masks = self._dropped(inputs, states[0], training)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import functools
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 
@@ -21,7 +21,7 @@ Preprocessor = Callable[[Args, Kwargs], tuple[Args, Kwargs, list[tuple[str, str]
 
 def generate_legacy_interface(
     allowed_positional_args: Sequence[str] | None = None,
-    conversions: Sequence[tuple[str, str]] = (),
+    conversions: Sequence[tuple[str, str]] | None = None,
     preprocessor: Preprocessor | None = None,
     value_conversions: Mapping[str, Mapping[Any, Any]] | None = None,
     object_type: str = "class",
@@ -47,7 +47,7 @@ def generate_legacy_interface(
             for key, table in (value_conversions or {}).items():
                 if key in kwargs:
                     kwargs[key] = table.get(kwargs[key], kwargs[key])
-            converted = converted + _rename(name, kwargs, conversions)
+            converted = converted + _rename(kwargs, conversions or ())
             if converted:
                 call = _call_text(name, rest, kwargs)
                 warnings.warn(f"Update your `{name}` call to the Keras 2 API: {call}", stacklevel=2)
@@ -67,19 +67,24 @@ def _check_positional(name: str, allowed: Sequence[str] | None, args: Args) -> N
         )
 
 
-def _rename(name: str, kwargs: Kwargs, conversions: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:
+def _rename(kwargs: Kwargs, conversions: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:
     done = []
     for old, new in conversions:
         if old not in kwargs:
             continue
         if new in kwargs:
-            raise TypeError(
-                f"For the `{new}` argument, the layer received both the legacy keyword argument `{old}` and the "
-                f"Keras 2 keyword argument `{new}`. Stick to the latter!"
-            )
+            raise_duplicate_arg_error(old, new)
         kwargs[new] = kwargs.pop(old)
         done.append((old, new))
     return done
+
+
+def raise_duplicate_arg_error(old_arg: str, new_arg: str) -> NoReturn:
+    """Raises the TypeError for an argument that came in its old and its new spelling."""
+    raise TypeError(
+        f"For the `{new_arg}` argument, the layer received both the legacy keyword argument `{old_arg}` and the "
+        f"Keras 2 keyword argument `{new_arg}`. Stick to the latter!"
+    )
 
 
 def _call_text(name: str, args: Args, kwargs: Kwargs) -> str:
@@ -97,10 +102,14 @@ def _value_text(value: Any) -> str:
     return text[:10] + "..." if len(text) > 10 else text
 
 
-# Special cases
+generate_legacy_method_interface = functools.partial(generate_legacy_interface, object_type="method")
 
 
-def _conv2d_preprocessor(args: Args, kwargs: Kwargs) -> tuple[Args, Kwargs, list[tuple[str, str]]]:
+# Special cases: each takes the positional arguments (without the object) and the keywords, and gives these as Keras 2
+# has them and the pairs of names that it converted.
+
+
+def conv2d_args_preprocessor(args: Args, kwargs: Kwargs) -> tuple[Args, Kwargs, list[tuple[str, str]]]:
     """`Conv2D(nb_filter, nb_row, nb_col)`, given by position or by name."""
     converted = [("nb_row/nb_col", "kernel_size")]
     if len(args) > 3:
@@ -124,7 +133,7 @@ def _conv2d_preprocessor(args: Args, kwargs: Kwargs) -> tuple[Args, Kwargs, list
     return args, kwargs, []
 
 
-def _conv1d_preprocessor(args: Args, kwargs: Kwargs) -> tuple[Args, Kwargs, list[tuple[str, str]]]:
+def conv1d_args_preprocessor(args: Args, kwargs: Kwargs) -> tuple[Args, Kwargs, list[tuple[str, str]]]:
     """`input_dim` and `input_length` for the shape of sequences."""
     if "input_dim" not in kwargs:
         return args, kwargs, []
@@ -132,7 +141,7 @@ def _conv1d_preprocessor(args: Args, kwargs: Kwargs) -> tuple[Args, Kwargs, list
     return args, kwargs, [("input_dim", "input_shape")]
 
 
-def _conv3d_preprocessor(args: Args, kwargs: Kwargs) -> tuple[Args, Kwargs, list[tuple[str, str]]]:
+def conv3d_args_preprocessor(args: Args, kwargs: Kwargs) -> tuple[Args, Kwargs, list[tuple[str, str]]]:
     """`Conv3D(nb_filter, kernel_dim1, kernel_dim2, kernel_dim3)`, given by position or by name."""
     if len(args) > 4:
         raise TypeError(f"Layer can receive at most 4 positional arguments, but was given {len(args)}: {args}")
@@ -155,7 +164,7 @@ def _conv3d_preprocessor(args: Args, kwargs: Kwargs) -> tuple[Args, Kwargs, list
     return args, kwargs, [("kernel_dim*", "kernel_size")]
 
 
-def _deconv2d_preprocessor(args: Args, kwargs: Kwargs) -> tuple[Args, Kwargs, list[tuple[str, str]]]:
+def deconv2d_args_preprocessor(args: Args, kwargs: Kwargs) -> tuple[Args, Kwargs, list[tuple[str, str]]]:
     """Keras 1 asked for `output_shape`, which is computed now."""
     converted = []
     if len(args) == 4 and isinstance(args[3], tuple):
@@ -164,20 +173,20 @@ def _deconv2d_preprocessor(args: Args, kwargs: Kwargs) -> tuple[Args, Kwargs, li
     if "output_shape" in kwargs:
         kwargs.pop("output_shape")
         converted.append(("output_shape", ""))
-    args, kwargs, more = _conv2d_preprocessor(args, kwargs)
+    args, kwargs, more = conv2d_args_preprocessor(args, kwargs)
     return args, kwargs, converted + more
 
 
-def _separable_preprocessor(args: Args, kwargs: Kwargs) -> tuple[Args, Kwargs, list[tuple[str, str]]]:
+def separable_conv2d_args_preprocessor(args: Args, kwargs: Kwargs) -> tuple[Args, Kwargs, list[tuple[str, str]]]:
     converted = []
     if "init" in kwargs:
         kwargs["depthwise_initializer"] = kwargs["pointwise_initializer"] = kwargs.pop("init")
         converted.append(("init", "depthwise_initializer/pointwise_initializer"))
-    args, kwargs, more = _conv2d_preprocessor(args, kwargs)
+    args, kwargs, more = conv2d_args_preprocessor(args, kwargs)
     return args, kwargs, converted + more
 
 
-def _recurrent_preprocessor(args: Args, kwargs: Kwargs) -> tuple[Args, Kwargs, list[tuple[str, str]]]:
+def recurrent_args_preprocessor(args: Args, kwargs: Kwargs) -> tuple[Args, Kwargs, list[tuple[str, str]]]:
     converted: list[tuple[str, str]] = []
     if "forget_bias_init" in kwargs:
         if kwargs.pop("forget_bias_init") == "one":
@@ -200,13 +209,13 @@ def _recurrent_preprocessor(args: Args, kwargs: Kwargs) -> tuple[Args, Kwargs, l
     return args, kwargs, converted
 
 
-def _convlstm2d_preprocessor(args: Args, kwargs: Kwargs) -> tuple[Args, Kwargs, list[tuple[str, str]]]:
-    args, kwargs, first = _recurrent_preprocessor(args, kwargs)
-    args, kwargs, second = _conv2d_preprocessor(args, kwargs)
+def convlstm2d_args_preprocessor(args: Args, kwargs: Kwargs) -> tuple[Args, Kwargs, list[tuple[str, str]]]:
+    args, kwargs, first = recurrent_args_preprocessor(args, kwargs)
+    args, kwargs, second = conv2d_args_preprocessor(args, kwargs)
     return args, kwargs, first + second
 
 
-def _embedding_preprocessor(args: Args, kwargs: Kwargs) -> tuple[Args, Kwargs, list[tuple[str, str]]]:
+def embedding_kwargs_preprocessor(args: Args, kwargs: Kwargs) -> tuple[Args, Kwargs, list[tuple[str, str]]]:
     if "dropout" in kwargs:
         kwargs.pop("dropout")
         warnings.warn(
@@ -217,7 +226,7 @@ def _embedding_preprocessor(args: Args, kwargs: Kwargs) -> tuple[Args, Kwargs, l
     return args, kwargs, []
 
 
-def _batchnorm_preprocessor(args: Args, kwargs: Kwargs) -> tuple[Args, Kwargs, list[tuple[str, str]]]:
+def batchnorm_args_preprocessor(args: Args, kwargs: Kwargs) -> tuple[Args, Kwargs, list[tuple[str, str]]]:
     if "mode" not in kwargs:
         return args, kwargs, []
     if kwargs["mode"] != 0:
@@ -229,7 +238,7 @@ def _batchnorm_preprocessor(args: Args, kwargs: Kwargs) -> tuple[Args, Kwargs, l
     return args, kwargs, [("mode", "")]
 
 
-def _zeropadding2d_preprocessor(args: Args, kwargs: Kwargs) -> tuple[Args, Kwargs, list[tuple[str, str]]]:
+def zeropadding2d_args_preprocessor(args: Args, kwargs: Kwargs) -> tuple[Args, Kwargs, list[tuple[str, str]]]:
     def pairs(padding: dict[str, int]) -> tuple[tuple[int, int], tuple[int, int]]:
         unknown = set(padding) - {"top_pad", "bottom_pad", "left_pad", "right_pad"}
         if unknown:
@@ -249,7 +258,7 @@ def _zeropadding2d_preprocessor(args: Args, kwargs: Kwargs) -> tuple[Args, Kwarg
     return args, kwargs, []
 
 
-def _add_weight_preprocessor(args: Args, kwargs: Kwargs) -> tuple[Args, Kwargs, list[tuple[str, str]]]:
+def add_weight_args_preprocessing(args: Args, kwargs: Kwargs) -> tuple[Args, Kwargs, list[tuple[str, str]]]:
     """`add_weight(shape, name)`, the order of Keras 1."""
     if args and isinstance(args[0], (tuple, list)):
         kwargs["shape"] = args[0]
@@ -261,7 +270,7 @@ def _add_weight_preprocessor(args: Args, kwargs: Kwargs) -> tuple[Args, Kwargs, 
     return args, kwargs, []
 
 
-def _generator_preprocessor(args: Args, kwargs: Kwargs) -> tuple[Args, Kwargs, list[tuple[str, str]]]:
+def generator_methods_args_preprocessor(args: Args, kwargs: Kwargs) -> tuple[Args, Kwargs, list[tuple[str, str]]]:
     """Keras 1 counted samples where Keras 2 counts batches."""
     converted = []
     if len(args) < 2 and "samples_per_epoch" in kwargs:
@@ -280,6 +289,17 @@ def _generator_preprocessor(args: Args, kwargs: Kwargs) -> tuple[Args, Kwargs, l
     return args, kwargs, converted
 
 
+def get_updates_arg_preprocessing(args: Args, kwargs: Kwargs) -> tuple[Args, Kwargs, list[tuple[str, str]]]:
+    """`get_updates(params, constraints, loss)`, the order of Keras 1; the constraints are ignored."""
+    if len(args) > 3:
+        raise TypeError("`get_update` call received more arguments than expected.")
+    if len(args) == 3:
+        return [], {"params": args[0], "loss": args[2], **kwargs}, []
+    if len(args) == 2 and "loss" in kwargs and isinstance(args[1], dict):
+        return [], {"params": args[0], **kwargs}, []
+    return args, kwargs, []
+
+
 # Tables
 
 _DIM_ORDERING = {"dim_ordering": {"tf": "channels_last", "th": "channels_first", "default": None}}
@@ -294,6 +314,7 @@ _KERNEL = (
 _DATA_FORMAT = (("dim_ordering", "data_format"),)
 
 legacy_dense_support = generate_legacy_interface(["units"], [("output_dim", "units"), *_KERNEL])
+legacy_spatialdropout1d_support = generate_legacy_interface(["rate"], [("p", "rate")])
 legacy_dropout_support = generate_legacy_interface(["rate", "noise_shape", "seed"], [("p", "rate")])
 legacy_spatialdropoutNd_support = generate_legacy_interface(
     ["rate"], [("p", "rate"), *_DATA_FORMAT], value_conversions=_DIM_ORDERING
@@ -308,24 +329,24 @@ legacy_conv1d_support = generate_legacy_interface(
         ("border_mode", "padding"),
         *_KERNEL,
     ],
-    _conv1d_preprocessor,
+    conv1d_args_preprocessor,
 )
 _CONVOLUTION = (("nb_filter", "filters"), ("subsample", "strides"), ("border_mode", "padding"), *_DATA_FORMAT)
 legacy_conv2d_support = generate_legacy_interface(
-    ["filters", "kernel_size"], [*_CONVOLUTION, *_KERNEL], _conv2d_preprocessor, _DIM_ORDERING
+    ["filters", "kernel_size"], [*_CONVOLUTION, *_KERNEL], conv2d_args_preprocessor, _DIM_ORDERING
 )
 legacy_conv3d_support = generate_legacy_interface(
-    ["filters", "kernel_size"], [*_CONVOLUTION, *_KERNEL], _conv3d_preprocessor, _DIM_ORDERING
+    ["filters", "kernel_size"], [*_CONVOLUTION, *_KERNEL], conv3d_args_preprocessor, _DIM_ORDERING
 )
 legacy_deconv2d_support = generate_legacy_interface(
-    ["filters", "kernel_size"], [*_CONVOLUTION, *_KERNEL], _deconv2d_preprocessor, _DIM_ORDERING
+    ["filters", "kernel_size"], [*_CONVOLUTION, *_KERNEL], deconv2d_args_preprocessor, _DIM_ORDERING
 )
 _BIAS = (("b_regularizer", "bias_regularizer"), ("b_constraint", "bias_constraint"), ("bias", "use_bias"))
 legacy_separable_conv2d_support = generate_legacy_interface(
-    ["filters", "kernel_size"], [*_CONVOLUTION, *_BIAS], _separable_preprocessor, _DIM_ORDERING
+    ["filters", "kernel_size"], [*_CONVOLUTION, *_BIAS], separable_conv2d_args_preprocessor, _DIM_ORDERING
 )
 legacy_zeropadding2d_support = generate_legacy_interface(
-    ["padding"], _DATA_FORMAT, _zeropadding2d_preprocessor, _DIM_ORDERING
+    ["padding"], _DATA_FORMAT, zeropadding2d_args_preprocessor, _DIM_ORDERING
 )
 legacy_zeropadding3d_support = generate_legacy_interface(["padding"], _DATA_FORMAT, value_conversions=_DIM_ORDERING)
 legacy_cropping2d_support = generate_legacy_interface(["cropping"], _DATA_FORMAT, value_conversions=_DIM_ORDERING)
@@ -343,12 +364,12 @@ legacy_pooling2d_support = generate_legacy_interface(
 legacy_pooling3d_support = legacy_pooling2d_support
 legacy_global_pooling_support = generate_legacy_interface(None, _DATA_FORMAT, value_conversions=_DIM_ORDERING)
 legacy_batchnorm_support = generate_legacy_interface(
-    [], [("beta_init", "beta_initializer"), ("gamma_init", "gamma_initializer")], _batchnorm_preprocessor
+    [], [("beta_init", "beta_initializer"), ("gamma_init", "gamma_initializer")], batchnorm_args_preprocessor
 )
 legacy_prelu_support = generate_legacy_interface(["alpha_initializer"], [("init", "alpha_initializer")])
 legacy_gaussiannoise_support = generate_legacy_interface(["stddev"], [("sigma", "stddev")])
 legacy_gaussiandropout_support = generate_legacy_interface(["rate"], [("p", "rate")])
-legacy_generator_methods_support = generate_legacy_interface(
+legacy_generator_methods_support = generate_legacy_method_interface(
     ["generator", "steps_per_epoch", "epochs"],
     [
         ("samples_per_epoch", "steps_per_epoch"),
@@ -359,8 +380,7 @@ legacy_generator_methods_support = generate_legacy_interface(
         ("pickle_safe", "use_multiprocessing"),
         ("max_q_size", "max_queue_size"),
     ],
-    _generator_preprocessor,
-    object_type="method",
+    generator_methods_args_preprocessor,
 )
 _RECURRENT = (
     ("init", "kernel_initializer"),
@@ -375,7 +395,7 @@ _RECURRENT = (
 legacy_recurrent_support = generate_legacy_interface(
     ["units"],
     [("output_dim", "units"), *_RECURRENT, ("consume_less", "implementation")],
-    _recurrent_preprocessor,
+    recurrent_args_preprocessor,
     {"consume_less": {"cpu": 0, "mem": 1, "gpu": 2}},
 )
 legacy_convlstm2d_support = generate_legacy_interface(
@@ -388,7 +408,7 @@ legacy_convlstm2d_support = generate_legacy_interface(
         *_RECURRENT,
         ("bias", "use_bias"),
     ],
-    _convlstm2d_preprocessor,
+    convlstm2d_args_preprocessor,
     _DIM_ORDERING,
 )
 legacy_embedding_support = generate_legacy_interface(
@@ -398,8 +418,9 @@ legacy_embedding_support = generate_legacy_interface(
         ("W_regularizer", "embeddings_regularizer"),
         ("W_constraint", "embeddings_constraint"),
     ],
-    _embedding_preprocessor,
+    embedding_kwargs_preprocessor,
 )
 legacy_input_support = generate_legacy_interface(None, [("input_dtype", "dtype")])
 legacy_model_constructor_support = generate_legacy_interface(None, [("input", "inputs"), ("output", "outputs")])
-legacy_add_weight_support = generate_legacy_interface(["name", "shape"], preprocessor=_add_weight_preprocessor)
+legacy_add_weight_support = generate_legacy_interface(["name", "shape"], preprocessor=add_weight_args_preprocessing)
+legacy_get_updates_support = generate_legacy_method_interface(preprocessor=get_updates_arg_preprocessing)

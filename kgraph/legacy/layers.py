@@ -1,14 +1,27 @@
-"""Layers of Keras 1 that Keras 2 still accepted: other names for layers of today."""
+"""Layers of Keras 1 that Keras 2 still accepted, and other names for layers of today."""
 
 from __future__ import annotations
 
 import warnings
 from typing import Any
 
+from kgraph.engine.base_layer import InputSpec, Layer
 from kgraph.layers.convolution import Conv1D, Conv2D
+from kgraph.legacy.dense import Highway, MaxoutDense
 from kgraph.legacy.recurrent import ConvRecurrent2D, Recurrent
+from kgraph.utils.generic_utils import to_list
 
-__all__ = ["AtrousConvolution1D", "AtrousConvolution2D", "ConvRecurrent2D", "Recurrent"]
+__all__ = [
+    "AtrousConvolution1D",
+    "AtrousConvolution2D",
+    "ConvRecurrent2D",
+    "Highway",
+    "InputSpec",
+    "Layer",
+    "MaxoutDense",
+    "Recurrent",
+    "to_list",
+]
 
 
 def _dilated(layer: type[Conv1D] | type[Conv2D], old: str, args: Any, kwargs: dict[str, Any]) -> Any:

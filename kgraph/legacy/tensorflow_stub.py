@@ -101,7 +101,8 @@ _INSTEAD = {
 def _absent(name: str) -> str:
     """What to tell someone who asked for `tensorflow.NAME`."""
     short = name.rsplit(".", 1)[-1]
-    text = _INSTEAD.get(name) or _INSTEAD.get(name.split(".")[0])
+    inside = [f"{ours} for tf.{theirs}" for theirs, ours in _INSTEAD.items() if theirs.startswith(f"{name}.")]
+    text = _INSTEAD.get(name) or _INSTEAD.get(name.split(".")[0]) or ", ".join(inside) or None
     if text is None and short in K.__all__:
         text = f"K.{short}"
     advice = f"write {text} instead" if text else "write it with the functions of keras.backend"
@@ -275,6 +276,8 @@ def make_tensorflow() -> dict[str, ModuleType]:
         argmax=_argmax,
         argmin=_argmin,
         device=_device,
+        disable_eager_execution=lambda: None,
+        disable_v2_behavior=lambda: None,
         get_default_graph=lambda: _GRAPH,
         get_default_session=K.get_session,
         global_variables_initializer=lambda: _INITIALIZED,

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from codegen.cpu.conv import lower_conv, lower_conv_input_grad, lower_conv_kernel_grad, lower_fused_conv2d
+from codegen.cpu.conv import lower_conv, lower_conv_input_grad, lower_conv_kernel_grad, lower_fused_conv
 from codegen.cpu.features import ALL, AVX512, GENERIC, Vectors
 from codegen.launch import Launch
 from ir import builder as b
@@ -40,6 +40,10 @@ GEOMETRIES: list[Geometry] = [
     ((13, 28, 28, 1), (5, 5), 32, (1, 1), (1, 1), "valid"),
     ((2, 3, 3, 2), (5, 5), 3, (1, 1), (1, 1), "same"),
     ((1, 4, 3, 7), (4, 3), 9, (1, 1), (1, 1), "valid"),
+    ((5, 7, 7, 32), (3, 3), 64, (1, 1), (1, 1), "same"),
+    ((3, 14, 13, 16), (5, 4), 33, (1, 1), (2, 1), "same"),
+    ((4, 9, 8, 20), (5, 5), 7, (2, 2), (1, 1), "same"),
+    ((3, 5, 6, 9), (1, 5), 70, (1, 1), (1, 1), "same"),
 ]
 Lower = Callable[..., list[Launch]]
 
@@ -158,7 +162,7 @@ def test_epilogue(geometry: Geometry, number: int, vectors: Vectors) -> None:
     attrs = Attrs({**conv.attrs, "epilogue": graph_of(conv.output, extras, out)})
     node = Node(OPS[f"fused_{op}"], (*conv.inputs, *extras), attrs, (out.type,))
     more = [rng.standard_normal(t.bind({})).astype(np.float32) for t in types]
-    lower = lower_conv_input_grad if number else lower_fused_conv2d
+    lower = lower_conv_input_grad if number else lower_fused_conv
     (found,) = run_node(lower, node, [*arrays, *more], vectors=vectors)
     (plain,) = OPS[op].reference([a.astype(np.float64) for a in arrays], conv.attrs)
     expected = np.maximum(plain * more[0] + more[1] + more[2], 0)

@@ -17,12 +17,12 @@ from codegen.launch import Launch
 from ir import builder as b
 from ir import dtypes
 from ir.dims import SymDim
-from ir.graph import Node, Value
+from ir.graph import Attrs, Node, Value
 from ir.ops import OPS
 from ir.types import TensorType
 from tests.codegen import harness
 from tests.codegen.harness import Array, Env, run_node
-from tests.codegen.test_matmul import TOLERANCE
+from tests.codegen.test_matmul import TOLERANCE, graph_of
 
 Lower = Callable[..., list[Launch]]
 LOWERINGS: dict[str, Any] = {**DENSE, **DEPTHWISE}
@@ -149,3 +149,29 @@ def test_same_bits_however_tiles_are_shared_out(geometry: Geometry) -> None:
         whole = check(lower, node, arrays)
         for options in ({"tiles_at_once": 1}, {"tiles_at_once": 1, "reverse": True}, {"tiles_at_once": 2}):
             np.testing.assert_array_equal(check(lower, node, arrays, **options), whole)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float16"])
+@pytest.mark.parametrize("vectors", [ALL[0], ALL[-1]], ids=lambda v: v.name)
+@pytest.mark.parametrize("geometry", [GEOMETRIES[i] for i in (1, 3, 6, 10, 11, 13)], ids=str)
+def test_epilogue(geometry: Geometry, vectors: Vectors, dtype: str) -> None:
+    """Scale and shift per channel, a residual add and an activation, once per element."""
+    _, conv, arrays = three(geometry, dtype, False)[0][0]
+    rng = np.random.default_rng(3)
+    result = conv.output.type
+    channels = result.shape[-1]
+    types = [TensorType(result.dtype, shape) for shape in ((channels,), (1,) * (result.rank - 1) + (channels,))]
+    types.append(result)
+    extras = [Value(t) for t in types]
+    scale, shift, residual = extras
+    out = b.apply1("relu", b.add(b.add(b.mul(conv.output, scale), shift), residual))
+    name = f"fused_{geometry.op}"
+    attrs = Attrs({**conv.attrs, "epilogue": graph_of(conv.output, extras, out)})
+    node = Node(OPS[name], (*conv.inputs, *extras), attrs, (out.type,))
+    more = [rng.standard_normal(t.bind({})).astype(dtype) for t in types]
+    (found,) = run_node(LOWERINGS[name], node, [*arrays, *more], vectors=vectors)
+    wide = [a.astype(np.float64) for a in (*arrays, *more)]
+    (plain,) = OPS[geometry.op].reference(wide[:2], conv.attrs)
+    expected = np.maximum(plain * wide[2] + wide[3] + wide[4], 0)
+    rtol, atol = (1e-4, 1e-3) if dtype == "float32" else (1e-2, 5e-2)
+    np.testing.assert_allclose(found, expected, rtol=rtol, atol=atol)

@@ -90,6 +90,7 @@ SHAPES: list[list[tuple[int, ...]]] = [
     [(71, 256), (71, 256), (256,)],
     [(67, 257), (257,), (257,)],  # too long for groups
     [(1031, 5), (1031, 1), (5,)],  # an operand per row
+    [(9, 1, 61, 1, 16), (9, 2, 61, 2, 16), (16,)],  # rows counted over several axes
 ]
 
 

@@ -5,13 +5,16 @@ from __future__ import annotations
 import random
 from collections.abc import Mapping, Sequence
 
+import numpy as np
 import pytest
 
+from codegen.cpu.planner import ALIGNMENT, Planner
 from codegen.launch import Buffer, BufferKind, Launch, Read, Write
-from codegen.memory import ALIGNMENT, Lifetime, Lifetimes, lifetimes, peak, plan
+from codegen.memory import Lifetime, Lifetimes, lifetimes, peak
 from codegen.source import Kernel
 from ir import dims
 from ir.dims import Dim, SymDim
+from tests.codegen.harness import CACHE
 
 B, T = SymDim("B"), SymDim("T")
 KERNEL = Kernel("k", "def kernel(args, lo, hi, worker):\n    pass\n")
@@ -66,6 +69,12 @@ def shares_legally(launches: Sequence[Launch], a: Buffer, b: Buffer, spans: Mapp
     """Whether `b` may stand where `a` stands although one launch touches both: it is computed from it in place."""
     at = spans[b][0]
     return spans[a][1] == at and (b, a) in launches[at].inplace
+
+
+def plan(sizes: Mapping[Buffer, int], lives: Mapping[Buffer, Lifetime]) -> tuple[dict[Buffer, int], int]:
+    """The offset of each block, and the size of the arena."""
+    offsets, total = Planner(lives.values(), CACHE).plan(np.array([sizes[b] for b in lives], np.int64))
+    return dict(zip(lives, offsets.tolist(), strict=True)), total
 
 
 def assert_disjoint(launches: Sequence[Launch], lives: Lifetimes, sizes: Mapping[Buffer, int]) -> int:

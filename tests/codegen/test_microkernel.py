@@ -12,10 +12,11 @@ from tests.codegen.harness import CACHE, Array
 
 TILES = sorted(
     {
-        (v.rows(n), n, v.lanes(size), size)
+        (rows, n, v.lanes(size), size)
         for v in ALL
-        for n in range(1, v.widest + 1)
+        for n in (*range(1, v.widest + 1), v.widths[0])
         for size in (4, 8)
+        for rows in (v.heights(n) if size == 4 else v.heights(n)[:1])
         if v.name != "neon"  # its tiles differ from those of avx512 only in their lanes
     }
 )

@@ -60,7 +60,9 @@ SUMS: list[tuple[tuple[int, ...], tuple[int, ...]]] = [
     ((2_000_003,), (0,)), ((3, 50_021), (1,)), ((50_021, 3), (0,)), ((2053, 1), (0,)), ((70_001, 1, 2), (0, 1)),
     ((7, 4099, 5), (1,)), ((3, 2503), (0,)), ((2, 1031, 50), (1,)), ((3, 7, 11, 13), (0, 2)), ((3, 7, 11, 13), (1, 3)),
     ((5, 1, 3, 1, 7), (1, 4)), ((64, 9, 9, 33), (0, 1, 2)), ((4000, 9), (1,)), ((9000, 2, 5), (1,)),
-    ((2, 70_000), (0, 1)),
+    ((2, 70_000), (0, 1)), ((1, 511), (1,)), ((5, 512), (1,)), ((6, 513), (1,)), ((4099, 2), (1,)), ((3, 0), (1,)),
+    ((0, 5), (1,)), ((3, 17), (0,)), ((129, 16), (0,)), ((2049, 1, 16), (0, 1)), ((515, 255), (0,)),
+    ((701, 333), (1,)), ((1403, 45), (1,)),
 ]  # fmt: skip
 
 REDUCTIONS = [
@@ -86,7 +88,9 @@ REDUCTIONS = [
         Case(op, (data(*shape, dtype=dtype),), {"axis": axis}, id=f"{dtype}-{shape}-{axis}")
         for op in ("argmax", "argmin")
         for dtype in ("float32", "uint8")
-        for shape, axis in (((5, 1301, 3), 1), ((4001, 10), 1), ((7, 2503), 0), ((3, 40_009), 1))
+        for axis, shape in (
+            (1, (5, 1301, 3)), (1, (4001, 10)), (0, (7, 2503)), (1, (3, 40_009)), (1, (5, 4097)), (1, (9, 1)),
+        )
     ),
 ]  # fmt: skip
 
@@ -102,11 +106,12 @@ def test_sum_of_many() -> None:
     np.testing.assert_allclose(y, np.sum(x, dtype=np.float64), rtol=1e-7)
 
 
+@pytest.mark.parametrize("axis", [0, 1])
 @pytest.mark.parametrize("op", ["argmax", "argmin", "reduce_max", "reduce_min"])
-def test_nan_in_columns(op: str) -> None:
+def test_nan(op: str, axis: int) -> None:
     x = data(300, 7)
     x[5, 2] = x[200, 2] = x[0, 6] = np.nan
-    attrs: dict[str, Any] = {"axis": 0} if op.startswith("arg") else {"axes": (0,), "keepdims": False}
+    attrs: dict[str, Any] = {"axis": axis} if op.startswith("arg") else {"axes": (axis,), "keepdims": False}
     (want,) = OPS[op].reference([x], Attrs(attrs))
     np.testing.assert_array_equal(run(op, [x], attrs)[0], want)
 
@@ -134,13 +139,16 @@ GEOMETRIES = [
 )
 def test_pooling(shape: tuple[int, ...], attrs: dict[str, Any], dtype: str) -> None:
     x = np.round(data(*shape, dtype=dtype), 1)  # with ties
-    (y,) = OPS["max_pool2d"].reference([x], Attrs(attrs))
+    x[0, 1, 2, 0] = np.nan
+    y, places = OPS["max_pool2d_places"].reference([x], Attrs(attrs))
     dy = data(*y.shape, dtype=dtype)
     tolerance = {"float16": 5e-3, "float32": 1e-5, "float64": 1e-12}[dtype]
     rows: list[tuple[str, tuple[Array, ...], dict[str, Any]]] = [
         ("max_pool2d", (x,), attrs),
         ("max_pool2d_grad", (x, y, dy), attrs),
         ("max_pool2d_grad_grad", (x, y, x[::-1]), attrs),
+        ("max_pool2d_places", (x,), attrs),
+        ("max_pool2d_places_grad", (places, dy), {**attrs, "shape": shape}),
         ("avg_pool2d", (x,), attrs),
         ("avg_pool2d_grad", (dy,), {**attrs, "shape": shape}),
     ]
@@ -226,6 +234,10 @@ def test_strided_copies(dtype: str) -> None:
     check(Case("slice", (x,), cut, rtol=0, atol=0))
     check(Case("unslice", (part,), {**cut, "shape": x.shape}, rtol=0, atol=0))
     check(Case("pad", (x,), {"pads": ((0, 0), (1, 2), (3, 0), (0, 1)), "value": 7.0}, rtol=0, atol=0))
+    check(Case("pad", (x[:, :0],), {"pads": ((1, 0), (1, 2), (0, 0), (2, 2)), "value": 3.0}, rtol=0, atol=0))
+    part = x[1:5, :, 3:]
+    inside = {"starts": (2, 0, 1, 0), "stops": (6, 70, 59, 3), "steps": (1, 1, 1, 1), "shape": (9, 71, 61, 3)}
+    check(Case("unslice", (part,), inside, rtol=0, atol=0))
     check(Case("concatenate", (x, x[:, :, :, :1], x[:, :, :, :0], x), {"axis": 3}, rtol=0, atol=0))
     check(Case("concatenate", (x, x[:1], x), {"axis": 0}, rtol=0, atol=0))
 

@@ -170,6 +170,37 @@ def test_a_forked_child_predicts(small: Sequential) -> None:
     assert_array_equal(small.predict(x, batch_size=350), expected)
 
 
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
+@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
+def test_a_child_forked_while_another_thread_trains(small: Sequential) -> None:
+    """The thread does not exist in the child, so neither do the runs that it was in."""
+    model = Sequential([Dense(300, input_shape=(300,)), Dense(300)])
+    model.compile("sgd", "mse")
+    x = np.zeros((64, 300), np.float32)
+    model.train_on_batch(x, x)
+    expected = model.predict(x)
+    done = threading.Event()
+
+    def work() -> None:
+        while not done.is_set():
+            model.train_on_batch(x, x)
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    try:
+        for _ in range(10):
+            child = multiprocessing.get_context("fork").Process(target=model.predict, args=(x,))
+            child.start()
+            child.join(60)
+            hangs = child.is_alive()
+            child.kill()
+            assert not hangs and child.exitcode == 0
+    finally:
+        done.set()
+        thread.join()
+    assert_array_equal(model.predict(x), expected)
+
+
 def test_deep_expressions_do_not_recurse() -> None:
     depth = 2 * sys.getrecursionlimit()
     x = K.variable(1.0)

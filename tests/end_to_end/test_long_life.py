@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from benchmarks import long_life
 from kgraph import backend as K
 from kgraph.layers import BatchNormalization, Conv2D, Dense, Dropout, Flatten, Lambda
 from kgraph.models import Sequential, load_model
@@ -61,6 +62,15 @@ def test_steps(action: str) -> None:
     arguments = (X,) if action.startswith("predict") else (X, Y)
     bytes_left, objects_left = growth(lambda: getattr(model, action)(*arguments), 300)
     assert bytes_left < 20_000 and objects_left < 200
+
+
+@pytest.mark.parametrize("name", ["train_on_batch", "predict", "build, fit, clear_session"])
+def test_benchmark(name: str) -> None:
+    """`python -m benchmarks.long_life` for a short while: nothing grows, but for what fills up slowly."""
+    action, turns = long_life.actions()[name]
+    left = long_life.growth(action, turns // 20)
+    assert (left.arenas, left.kernels) == (0, 0)
+    assert left.traced < 50_000 and left.objects < 300
 
 
 def test_fits_and_evaluations() -> None:

@@ -12,7 +12,7 @@ from ir.dims import SymDim
 from ir.graph import Graph
 from ir.parser import parse
 from ir.passes.decompose import decompose
-from ir.passes.fuse_conv import fuse_conv
+from ir.passes.fuse_conv import FUSED, fuse_conv
 from ir.passes.fuse_elementwise import fuse_elementwise
 from ir.printer import print_graph
 from ir.rewrite import assemble
@@ -88,17 +88,19 @@ def test_an_op_without_decomposition_names_the_layer() -> None:
         decompose(assemble("g", [x], [b.unary("exp", x)]), lambda op: op != "exp")
 
 
-@pytest.mark.parametrize("name", ["fused_conv2d", "fused_conv2d_input_grad", "fused_matmul"])
+@pytest.mark.parametrize("name", [*FUSED.values()])
 def test_fused_products_come_apart(name: str) -> None:
-    x = b.input_value(tensor("f32", SymDim("B"), 4, 5, 3), "x")
-    k = b.input_value(tensor("f32", 3, 2) if name == "fused_matmul" else tensor("f32", 3, 3, 3, 3), "k")
-    attrs: dict[str, Any] = {"strides": (1, 1), "padding": "same", "dilation": (1, 1), "data_format": "channels_last"}
-    if name == "fused_conv2d":
-        y = b.apply1("conv2d", x, k, **attrs)
+    rank = 3 if name == "fused_conv3d" else 2
+    x = b.input_value(tensor("f32", SymDim("B"), *(4, 5, 6)[:rank], 3), "x")
+    k = b.input_value(tensor("f32", 3, 2) if name == "fused_matmul" else tensor("f32", *(3,) * rank, 3, 3), "k")
+    ones = (1,) * rank
+    attrs: dict[str, Any] = {"strides": ones, "padding": "same", "dilation": ones, "data_format": "channels_last"}
+    if name == "fused_matmul":
+        y = b.matmul(x, k)
     elif name == "fused_conv2d_input_grad":
         y = b.apply1("conv2d_input_grad", x, k, shape=x.shape, **attrs)
     else:
-        y = b.matmul(x, k)
+        y = b.apply1(name.removeprefix("fused_"), x, k, **attrs)
     g = fuse_conv(assemble("g", [x, k], [b.unary("relu", b.add(y, 1.0))]))
     assert ops(g) == [name]
     assert ops(apply(without(name), g)) == [name.removeprefix("fused_"), "add", "relu"]

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 import pytest
 
 from ir import autodiff, dtypes, interpreter
 from ir import builder as b
-from ir.extract import extract
-from ir.graph import Graph
+from ir.extract import Assign, extract
+from ir.graph import Graph, Variable
+from ir.ops.random import STATE
+from ir.passes.check import check_pass
 from ir.passes.simplify import simplify
 from ir.passes.specialize import specialize
 from ir.types import TensorType
@@ -45,6 +49,18 @@ def test_a_dead_branch_spoils_nothing() -> None:
     x = np.array([-0.5, -1.0, -2.0], np.float32)
     (result,) = interpreter.run(specialize(switched(False), 1), [x], {})[0]
     assert np.allclose(result, np.cos(x))
+
+
+def test_only_states_that_are_read_advance() -> None:
+    phase = b.input_value(TensorType(dtypes.bool_, ()), "phase")
+    states = [Variable(STATE, f"state_{i}") for i in range(2)]
+    draws = [b.apply1("random_uniform", s.value, seed=0, shape=(3,), dtype=dtypes.f32) for s in states]
+    advance = [Assign(s, b.apply1("random_advance", s.value)) for s in states]
+    graph = extract("draws", [phase], [b.add(b.select(phase, draws[0], 1.0), draws[1])], (), advance)
+    assert [u.variable for u in specialize(graph, 1).updates] == states
+    test = specialize(graph, 0)
+    assert [u.variable for u in test.updates] == [states[1]] and test.variables == (states[1],)
+    check_pass("specialize", partial(specialize, phase=0), graph, test)
 
 
 @pytest.mark.parametrize("zero_first", [False, True])

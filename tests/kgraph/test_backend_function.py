@@ -165,6 +165,14 @@ def test_eval() -> None:
         K.eval(3)
 
 
+def test_large_starting_values_are_computed_in_place() -> None:
+    start = K.variable(np.arange(3, dtype=np.float32))
+    big = K.variable(K.ones((2**21, 3)) + start, name="big")
+    assert big.name.startswith("big") and K.get_variable_shape(big) == (2**21, 3)
+    K.set_value(start, [7, 8, 9])
+    np.testing.assert_array_equal(K.get_value(big), np.broadcast_to([1, 2, 3], (2**21, 3)))
+
+
 def test_session_runs_tensors() -> None:
     x = K.placeholder((None,))
     assert K.get_session().run(x * 2, {x: [1, 2]}).tolist() == [2, 4]

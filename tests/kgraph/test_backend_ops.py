@@ -1,7 +1,10 @@
-"""Operations of the backend against numpy, one row each."""
+"""Operations of the backend against numpy, one row each: values with sizes known and open, and gradients against
+differences. Convolutions and their like have rows in `test_backend_conv.py`, random tensors in
+`test_backend_random.py`."""
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from typing import Any
 
@@ -40,6 +43,45 @@ def binary(t: np.ndarray, p: np.ndarray) -> np.ndarray:
     return -t * np.log(p) - (1 - t) * np.log(1 - p)
 
 
+def recurrence(x: np.ndarray, h: np.ndarray, mask: np.ndarray | None = None, backwards: bool = False) -> np.ndarray:
+    """All outputs of h = tanh(x + h / 2), in the order in which they are computed."""
+    outputs = []
+    output = np.zeros_like(h)
+    for t in range(x.shape[1])[:: -1 if backwards else 1]:
+        new = np.tanh(x[:, t] + h / 2)
+        runs = np.ones((len(x), 1), bool) if mask is None else mask[:, t, None] > 0
+        output, h = np.where(runs, new, output), np.where(runs, new, h)
+        outputs.append(output)
+    return np.stack(outputs, 1)
+
+
+def step(x: Any, states: list[Any]) -> tuple[Any, list[Any]]:
+    new = K.tanh(x + states[0] / 2)
+    return new, [new]
+
+
+def ctc_cost(labels: np.ndarray, y: np.ndarray, steps: np.ndarray, counts: np.ndarray) -> np.ndarray:
+    """Minus the log of the summed probability of all paths that spell the labels, path by path."""
+    costs = []
+    for row, p, n, count in zip(labels.astype(int), (y + EPS) / (y + EPS).sum(-1, keepdims=True), steps[:, 0],
+                                counts[:, 0], strict=True):
+        total = 0.0
+        for path in itertools.product(range(y.shape[2]), repeat=int(n)):
+            spelled = [c for c, _ in itertools.groupby(path) if c != y.shape[2] - 1]
+            if spelled == list(row[:count]):
+                total += float(np.prod([p[t, c] for t, c in enumerate(path)]))
+        costs.append(-np.log(total) if total else np.inf)
+    return np.array(costs)[:, None]
+
+
+STEPS = R.randn(2, 5, 3).astype("float32")
+STATE = R.randn(2, 3).astype("float32")
+MASK = np.array([[1, 0, 1, 1, 0], [0, 0, 1, 1, 1]], "float32")
+LABELS = np.array([[0, 1], [1, 1], [0, 0], [1, 0]], "float32")  # repeated ones, none at all, steps left over
+SAID = R.rand(4, 5, 3).astype("float32") + 0.1
+SAID /= SAID.sum(-1, keepdims=True)
+SAID_STEPS, LABEL_COUNTS = (np.array(x, "int32")[:, None] for x in ([5, 4, 5, 3], [2, 2, 0, 1]))
+
 Row = tuple[str, Callable[..., Any], list[np.ndarray], Any]
 
 CASES: list[Row] = [
@@ -69,8 +111,9 @@ CASES: list[Row] = [
     ("not_equal", K.not_equal, [I, I % 3], I != I % 3),
     ("greater", K.greater, [A, B], A > B),
     ("greater_equal", K.greater_equal, [I, I % 3], I >= I % 3),
-    ("less", lambda x: x < 0.1, [A], A < 0.1),
-    ("less_equal", lambda x: x <= 3, [I], I <= 3),
+    ("less", K.less, [A, B], A < B),
+    ("less_equal", K.less_equal, [I, I % 3], I <= I % 3),
+    ("smaller than a number", lambda x: (x < 0.1) | (x <= -3), [A], A < 0.1),
     ("cast", lambda x: K.cast(x, "int32"), [A * 10], (A * 10).astype("int32")),
     ("operators", lambda x, y: (1 - x) * y / 2 + x / y - (-x), [A, P], (1 - A) * P / 2 + A / P + A),
     ("int division", lambda x: x / 2, [I], I / 2),
@@ -202,6 +245,44 @@ CASES: list[Row] = [
      [C, V[:3], abs(V[:3])], (C - V[:3, None]) / np.sqrt(abs(V[:3, None]) + 0.001)),
     ("batch_normalization broadcast", lambda x, m: K.batch_normalization(x, m, m * m, None, m), [A, B],
      (A - B) / np.sqrt(B * B + 0.001) * B),
+    ("normalize_batch_in_training", lambda x, g, b: K.normalize_batch_in_training(x, g, b, [0, 1], 0.01)[0], [C, V, V],
+     (C - C.mean((0, 1))) / np.sqrt(C.var((0, 1)) + 0.01) * V + V),
+    # loops
+    ("cumsum", K.cumsum, [C], C.cumsum(0)),
+    ("cumsum of the last axis", lambda x: K.cumsum(x, axis=-1), [C], C.cumsum(-1)),
+    ("cumprod", lambda x: K.cumprod(x, axis=1), [C], C.cumprod(1)),
+    ("map_fn", lambda x: K.map_fn(lambda e: K.sum(e) * e, x), [A], A.sum(1, keepdims=True) * A),
+    ("map_fn of two", lambda x, y: K.map_fn(lambda e: K.sum(e[0] * e[1]), [x, y]), [A, B],
+     (A * B).sum(1)),
+    ("foldl", lambda x: K.foldl(lambda total, e: total / 2 + e, x), [A], (A[0] / 2 + A[1]) / 2 + A[2]),
+    ("foldr", lambda x: K.foldr(lambda total, e: total / 2 + e, x, initializer=K.zeros_like(x[0])), [A],
+     (A[2] / 2 + A[1]) / 2 + A[0]),
+    ("rnn", lambda x, h: K.rnn(step, x, [h])[1], [STEPS, STATE], recurrence(STEPS, STATE)),
+    ("rnn, last output", lambda x, h: K.rnn(step, x, [h])[0], [STEPS, STATE], recurrence(STEPS, STATE)[:, -1]),
+    ("rnn backwards", lambda x, h: K.rnn(step, x, [h], go_backwards=True)[1], [STEPS, STATE],
+     recurrence(STEPS, STATE, None, True)),
+    ("rnn with a mask", lambda x, h, m: K.rnn(step, x, [h], mask=m)[1], [STEPS, STATE, MASK],
+     recurrence(STEPS, STATE, MASK)),
+    ("rnn with a mask, backwards", lambda x, h, m: K.rnn(step, x, [h], mask=m, go_backwards=True)[1],
+     [STEPS, STATE, MASK], recurrence(STEPS, STATE, MASK, True)),
+    ("rnn unrolled", lambda x, h, m: K.rnn(step, K.reshape(x, (-1, 5, 3)), [h], mask=m, unroll=True, input_length=5)[1],
+     [STEPS, STATE, MASK], recurrence(STEPS, STATE, MASK)),
+    ("rnn with constants", lambda x, h, c: K.rnn(lambda e, s: (e * s[1] + s[0], [s[0] + e]), x, [h], constants=[c])[1],
+     [STEPS, STATE, STATE], STEPS * STATE[:, None] + STATE[:, None] + STEPS.cumsum(1) - STEPS),
+    ("rnn, final state", lambda x, h, m: K.rnn(step, x, [h], mask=m)[2][0], [STEPS, STATE, MASK],
+     recurrence(STEPS, STATE, MASK)[:, -1]),
+    ("ctc_batch_cost", K.ctc_batch_cost, [LABELS, SAID, SAID_STEPS, LABEL_COUNTS],
+     ctc_cost(LABELS, SAID, SAID_STEPS, LABEL_COUNTS)),
+    # choices
+    ("in_train_phase", lambda x, y: K.in_train_phase(x, y), [A, B], B),
+    ("in_train_phase of functions", lambda x, y: K.in_train_phase(lambda: x, lambda: y, training=True), [A, B], A),
+    ("in_test_phase", lambda x, y: K.in_test_phase(x, lambda: y), [A, B], A),
+    ("print_tensor", lambda x: K.print_tensor(x, "x "), [A], A),
+    ("stop_gradient", lambda x: x + K.stop_gradient(x), [A], 2 * A),
+    ("variable", lambda x: x * K.variable(V) + K.variable(2.0), [A], A * V + 2),
+    ("eye", lambda x: K.dot(x, K.eye(4)), [A], A),
+    ("shape", K.shape, [A], [3, 4]),
+    ("to_dense", lambda x: K.to_dense(K.concatenate([x, x])), [A], np.concatenate([A, A], -1)),
     ("switch scalar", lambda x, y: K.switch(K.constant(1) > 0, lambda: x, lambda: y), [A, B], A),
     ("switch rows", lambda x, y: K.switch(K.sum(x, axis=1) > 0, x, y), [A, B], np.where(A.sum(1)[:, None] > 0, A, B)),
     ("switch elements", lambda x, y: K.switch(x > y, x, y), [A, B], np.maximum(A, B)),
@@ -220,6 +301,40 @@ def test_against_numpy(row: Row, sizes: str) -> None:
     assert np.shape(found) == np.shape(expected)
     assert found.dtype == result.dtype
     np.testing.assert_allclose(found, expected, rtol=2e-5, atol=2e-6)
+
+
+NO_SLOPE = {
+    "stop_gradient": "not the derivative, on purpose",
+    "sqrt of negatives is 0": "infinite times 0, as in TensorFlow",
+    "round to even": "halves are where it jumps",
+    "zeros_like": "float32 whatever the input is",
+    "arange": "float32 whatever the input is",
+    "zeros of a size to come": "depends on sizes alone",
+}
+SMOOTH = [r for r in CASES if r[0] not in NO_SLOPE and any(x.dtype.kind == "f" for x in r[2])]
+
+
+@pytest.mark.parametrize("row", SMOOTH, ids=[r[0] for r in SMOOTH])
+def test_gradient(row: Row) -> None:
+    """In float64, along a random direction of all inputs that have a gradient (masks and labels have none)."""
+    _, build, inputs, _ = row
+    K.set_floatx("float64")
+    arrays = [x.astype("float64") if x.dtype.kind == "f" else x for x in inputs]
+    holders = [K.placeholder((None, *x.shape[1:]), dtype=x.dtype.name) for x in arrays]
+    result = build(*holders)
+    if not result.dtype.is_floating:
+        assert K.gradients(result, holders) == [None] * len(holders)
+        return
+    rng = np.random.default_rng(0)
+    total = K.sum(result * rng.standard_normal(np.shape(K.function(holders, [result])(arrays)[0])))
+    found = {i: g for i, g in enumerate(K.gradients(total, holders)) if g is not None}
+    assert found
+    direction = {i: rng.standard_normal(arrays[i].shape) for i in found}
+    slope = sum(np.vdot(d, g) for d, g in zip(direction.values(), K.function(holders, list(found.values()))(arrays),
+                                              strict=True))  # fmt: skip
+    run = K.function(holders, [total])
+    ends = [run([x + s * 1e-6 * direction.get(i, 0) for i, x in enumerate(arrays)])[0] for s in (1, -1)]
+    assert slope == pytest.approx((ends[0] - ends[1]) / 2e-6, rel=1e-5, abs=1e-5)
 
 
 DTYPES: list[tuple[str, Callable[[], Any], str]] = [

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -86,6 +88,28 @@ def test_keras_json(text: str, expected: config.Config, tmp_path: Path, monkeypa
 def test_no_keras_json(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("KERAS_HOME", str(tmp_path / "none"))
     assert config.load_config() == config.Config()
+    written = json.loads((tmp_path / "none" / "keras.json").read_text())
+    assert written == {
+        "floatx": "float32", "epsilon": 1e-7, "backend": "tensorflow", "image_data_format": "channels_last",
+    }  # fmt: skip
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("KERAS_HOME", str(tmp_path / "file"))  # no folder, and none can be made there
+    assert config.load_config() == config.Config()
+
+
+def test_folder_of_keras_json(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("KERAS_HOME", raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert config.keras_folder() == tmp_path / ".keras"
+    monkeypatch.setattr(config.os, "access", lambda path, mode: False)
+    assert config.keras_folder() == Path(tempfile.gettempdir()) / ".keras"
+
+
+def test_manual_variable_initialization() -> None:
+    K.manual_variable_initialization(True)
+    assert K.get_session().manual_initialization and K.get_value(K.variable(3.0)) == 3
+    K.manual_variable_initialization(False)
+    assert not K.get_session().manual_initialization
 
 
 def test_set_session_takes_sessions() -> None:

@@ -1,43 +1,16 @@
-"""Initializers: values, configs, look-up. `object_configs.json` also holds other objects with a config."""
+"""Initializers: values and look-up."""
 
 from __future__ import annotations
 
-import json
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
 from kgraph import backend as K
-from kgraph import constraints, initializers, optimizers, regularizers
+from kgraph import initializers
 
 pytestmark = pytest.mark.usefixtures("reference_session")
-
-CONFIGS = json.loads((Path(__file__).parents[1] / "data" / "api" / "object_configs.json").read_text(encoding="utf-8"))
-MODULES = {
-    "initializers": initializers,
-    "optimizers": optimizers,
-    "regularizers": regularizers,
-    "constraints": constraints,
-}
-
-
-@pytest.mark.parametrize("row", CONFIGS, ids=[r["call"] for r in CONFIGS])
-def test_configs(row: dict[str, Any]) -> None:
-    made = eval(row["call"], dict(MODULES))
-    assert type(made).__name__ == row["class_name"]
-    config = made.get_config()
-    assert config == pytest.approx(row["config"], rel=1e-7) if _numbers(config) else config == row["config"]
-    assert list(config) == list(row["config"])
-    module = MODULES[row["call"].split(".")[0]]
-    again = module.deserialize(module.serialize(made))
-    assert type(again) is type(made) and again.get_config() == config
-
-
-def _numbers(config: dict[str, Any]) -> bool:
-    return all(isinstance(v, (int, float)) for v in config.values())
-
 
 @pytest.mark.parametrize(
     ("name", "mean", "deviation"),

@@ -187,44 +187,6 @@ def test_weight_penalties_count_in_evaluate() -> None:
     assert_allclose(model.evaluate(x, y, verbose=0), 0.5 * (model.get_weights()[0] ** 2).sum(), rtol=1e-4)
 
 
-class Scale(layers.Layer):
-    """A layer as users write it, with a weight, a loss and an update."""
-
-    def __init__(self, start: float = 2.0, **kwargs: Any) -> None:
-        self.start = start
-        super().__init__(**kwargs)
-
-    def build(self, input_shape: Any) -> None:
-        self.factor = self.add_weight(name="factor", shape=(input_shape[-1],), initializer="ones", trainable=True)
-        self.count = self.add_weight(name="count", shape=(), initializer="zeros", trainable=False)
-        super().build(input_shape)
-
-    def call(self, inputs: Any) -> Any:
-        self.add_loss(K.sum(K.abs(inputs)), inputs=inputs)
-        self.add_update(K.update_add(self.count, 1.0), inputs=inputs)
-        return inputs * self.factor * self.start
-
-    def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "start": self.start}
-
-
-def test_users_layer() -> None:
-    x = data(4, 3)
-    model = Sequential([Scale(3.0, input_shape=(3,)), layers.Dense(1)])
-    model.compile("sgd", "mse")
-    assert_allclose(model.layers[0].get_weights()[0], np.ones(3))
-    assert len(model.losses) == 1 and len(model.updates) == 1
-    y = model.predict(x)
-    assert_allclose(model.evaluate(x, y, verbose=0), abs(x).sum(), rtol=1e-5)
-    model.fit(x, y, batch_size=2, epochs=3, verbose=0)
-    assert model.layers[0].get_weights()[1] == 6
-    again = Sequential.from_config(model.get_config(), custom_objects={"Scale": Scale})
-    assert again.layers[0].start == 3.0
-    frozen = model.layers[0]
-    frozen.trainable = False
-    assert frozen.updates == [] and len(frozen.non_trainable_weights) == 2
-
-
 def test_layer_with_several_outputs_and_inputs() -> None:
     class Split(layers.Layer):
         def call(self, inputs: Any) -> Any:

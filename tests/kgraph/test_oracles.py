@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -95,6 +96,9 @@ def test_oracle(case: str, target: str, monkeypatch: pytest.MonkeyPatch) -> None
         return train(model, data, batch, 1)
     if case in TIES:
         monkeypatch.setattr("ir.ops.pool._winners", all_that_tie)
+        # Both passes rely on windows that choose one element.
+        monkeypatch.setattr(import_module("ir.passes.pool_gradients"), "_POOLINGS", {})
+        monkeypatch.setattr(import_module("ir.passes.pool_places"), "_MOST", 0)
     train(model, data, batch, settings["steps"])
 
     variables = [w for layer in model.layers for w in layer.weights]

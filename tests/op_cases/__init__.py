@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from tests.op_case import Case
-from tests.op_cases import control, conv, elementwise, losses, matmul, norm, pool, random, reduce, shape
+from tests.op_cases import control, conv, effects, elementwise, losses, matmul, norm, pool, random, reduce, shape
 
 CASES: list[Case] = [
     case
-    for module in (elementwise, reduce, shape, matmul, conv, pool, norm, losses, random, control)
+    for module in (elementwise, reduce, shape, matmul, conv, pool, norm, losses, random, control, effects)
     for case in module.CASES
 ]

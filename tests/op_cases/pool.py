@@ -35,7 +35,15 @@ def _rows(id: str, x_shape: tuple[int, ...], attrs: Mapping[str, Any]) -> list[C
     dy = _distinct(*w.output(x_shape, x_shape[w.axes[-1]]))
     x = _distinct(*x_shape)
     (y,) = OPS[f"max_pool{rank}d"].reference([x], Attrs(attrs))
+    places = []
+    if rank == 2:
+        _, found = OPS["max_pool2d_places"].reference([x], Attrs(attrs))
+        places = [
+            Case("max_pool2d_places", (x,), attrs, id=id, batch=(0,)),
+            Case("max_pool2d_places_grad", (found, dy), {**attrs, "shape": x_shape}, id=id),
+        ]
     return [
+        *places,
         Case(f"max_pool{rank}d", (x,), attrs, id=id, batch=(0,)),
         Case(f"avg_pool{rank}d", (x,), attrs, id=id, batch=(0,)),
         Case(f"max_pool{rank}d_grad", (x, y, dy), attrs, id=id, differentiable=(2,), batch=(0, 0, 0)),
