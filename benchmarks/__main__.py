@@ -1,7 +1,8 @@
 """`python -m benchmarks [kernels] [PATTERN ...]`: measures, prints a report, writes it with a plot and the raw numbers.
 
 Patterns choose workloads by name, as in `train/*` or `predict/resnet50/1`. Results go to the folder `--output`:
-`networks.md`, `.svg` (for each number of threads) and `.json`, or `kernels.md` and so on.
+`networks.md`, `.svg` (for each number of threads) and `.json`, or `kernels.md` and so on. `python -m benchmarks
+overhead` measures what comes on top of kernels, and writes `overhead.md`.
 """
 
 from __future__ import annotations
@@ -18,10 +19,15 @@ from typing import Any
 from benchmarks import libraries, plot, report, rounds
 from benchmarks.kernels.cases import CASES
 from benchmarks.networks.workloads import WORKLOADS
+from benchmarks.overhead import beside
+from benchmarks.overhead import report as overhead
 from benchmarks.results import Outcome, medians, ratios, to_json
 
 
 def main(arguments: Sequence[str]) -> None:
+    if arguments[:1] == ["overhead"]:
+        _overhead(_parser().parse_args(arguments[1:]))
+        return
     kernels = arguments[:1] == ["kernels"]
     options = _parser().parse_args(arguments[1:] if kernels else arguments)
     known = list(CASES if kernels else WORKLOADS)
@@ -38,8 +44,23 @@ def main(arguments: Sequence[str]) -> None:
     print(text)
 
 
+def _overhead(options: argparse.Namespace) -> None:
+    context = _context(options)
+    count, seconds = (2, 0.1) if options.quick else (options.rounds, options.seconds)
+    found = _libraries(False, options.libraries)
+    ours = [x for x in found if x.name == "kgraph"]
+    costs = {n: overhead.costs(x, n, seconds / 10, options.timeout) for x in ours for n in options.threads}
+    others = [x for x in found if x.does(beside.WORKLOAD)]
+    steps = [s for n in options.threads for s in beside.measure(others, n, count, seconds, options.timeout)]
+    text = overhead.text(costs, steps, context)
+    folder = Path(options.output)
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "overhead.md").write_text(text, encoding="utf-8")
+    print(text)
+
+
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks [kernels]")
+    parser = argparse.ArgumentParser(prog="python -m benchmarks [kernels | overhead]")
     parser.add_argument("patterns", nargs="*", metavar="PATTERN", help="workloads to run, as in 'train/*'; all if none")
     parser.add_argument("--libraries", nargs="+", metavar="NAME", help="only these")
     parser.add_argument("--threads", type=int, nargs="+", default=[1], metavar="N", help="measure with each of these")

@@ -43,14 +43,16 @@ def command(python: str, module: str, *arguments: str) -> list[str]:
 
 
 class Process:
-    """A library's process. `timeout` (seconds) is for each answer."""
+    """A library's process. `timeout` (seconds) is for each answer. A `pinned` one runs on as many cores as threads."""
 
-    def __init__(self, python: str, adapter: str, threads: int, extra: dict[str, str], timeout: float) -> None:
+    def __init__(
+        self, python: str, adapter: str, threads: int, extra: dict[str, str], timeout: float, pinned: bool = True
+    ) -> None:
         self._timeout = timeout
         self._errors = tempfile.TemporaryFile("w+", errors="replace")
         self._folder = tempfile.TemporaryDirectory()
         self._process = subprocess.Popen(
-            command(python, "benchmarks.worker", adapter, str(threads)),
+            command(python, "benchmarks.worker", adapter, str(threads), *([] if pinned else ["free"])),
             cwd=self._folder.name,
             env=environment(extra, threads),
             text=True,

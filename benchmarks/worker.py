@@ -21,12 +21,13 @@ Step = Callable[[], Any]
 _WARM_UP = 0.3  # seconds of steps before the first that count
 
 
-def main(adapter: str, count: str) -> None:
-    """Answers questions until standard input ends."""
+def main(adapter: str, count: str, cores: str = "") -> None:
+    """Answers questions until standard input ends. `cores` is "free" where the process is not bound to some."""
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)  # whatever a library prints goes to standard error
     threads = int(count)
-    _use_cores(threads)
+    if cores != "free":
+        _use_cores(threads)
     module = importlib.import_module(adapter)
     start = time.perf_counter()
     version = module.load(threads)

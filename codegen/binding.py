@@ -1,7 +1,8 @@
-"""Binding sizes: from a schedule and the value of each symbol to the numbers in a program's table.
+"""Binding sizes: from the value of each symbol to every size that a program's tables mention.
 
-`Formulas` turns every dim that the launches mention into one Python function, made once; a new batch size is one
-evaluation of it and compiles nothing. Before it comes `schedule.py`; `program.py` keeps the results.
+`Formulas` numbers sizes as the tables' templates ask for them and turns the distinct ones into one Python function; a
+new batch size is one evaluation of it and compiles nothing. Before it comes `schedule.py`; the CPU's `cpu/table.py`
+puts the numbers where they belong.
 """
 
 from __future__ import annotations
@@ -9,39 +10,74 @@ from __future__ import annotations
 import struct
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
+import numpy as np
+
 from codegen.launch import F32, F64, Buffer, Choose, Launch, Loop, Read, Size, Step, Write
 from ir import dims
 from ir.dims import Dim, SymDim
 
 
 class Formulas:
-    """Evaluates many dims at once. `add` every dim before the first `values`."""
+    """Evaluates many sizes at once. Ask for every `number` before the first `evaluate`."""
 
     def __init__(self, symbols: Sequence[SymDim]) -> None:
         self._symbols = tuple(symbols)
-        self._number: dict[Dim, int] = {}
-        self._function: Callable[..., list[int]] | None = None
+        self._numbers: dict[object, int] = {}
+        self._names = {s: f"s{i}" for i, s in enumerate(self._symbols)}
+        self._lines: list[str] = []
+        self._results: list[str] = []
+        self._known: dict[str, object] = {"max": max, "min": min, "__builtins__": {}}
+        self._function: Callable[..., tuple[int, ...]] | None = None
 
-    def add(self, d: Dim) -> None:
-        if not isinstance(d, int):
-            self._number.setdefault(d, len(self._number))
+    def number(self, size: Size) -> int:
+        """Where `size` stands in what `evaluate` gives; equal sizes share a place."""
+        key = _key(size)
+        number = self._numbers.get(key)
+        if number is None:
+            text = self._text(size)  # may number the sizes that it is computed from
+            number = self._numbers[key] = len(self._results)
+            if isinstance(size, int):
+                self._results.append(text)
+            else:
+                self._lines.append(f" v{number} = {text}\n")
+                self._results.append(f"v{number}")
+        return number
 
-    def add_steps(self, steps: Iterable[Step]) -> None:
-        for step in steps:
-            for d in dims_of(step):
-                self.add(d)
+    def numbers(self, sizes: Iterable[Size]) -> np.ndarray:
+        return np.array([self.number(size) for size in sizes], np.intp)
 
-    def values(self, env: Mapping[SymDim, int]) -> Values:
+    def evaluate(self, env: Mapping[SymDim, int]) -> np.ndarray:
+        """All sizes, int64."""
         if self._function is None:
-            names = {s: f"s{i}" for i, s in enumerate(self._symbols)}
-            body = ", ".join(dims.python_expr(d, names.__getitem__) for d in self._number)
-            code = f"lambda {', '.join(names.values())}: [{body}]"
-            self._function = eval(code, {"max": max, "min": min, "__builtins__": {}})  # noqa: S307 - our own text
-        return Values(self._number, self._function(*(env[s] for s in self._symbols)))
+            head = f"def sizes({', '.join(self._names.values())}):\n"
+            text = head + "".join(self._lines) + f" return ({', '.join([*self._results, ''])})"
+            exec(text, self._known)  # noqa: S102 - our own text
+            self._function = self._known["sizes"]  # type: ignore[assignment]
+        assert self._function is not None
+        return np.array(self._function(*(env[s] for s in self._symbols)), np.int64)
+
+    def _text(self, size: Size) -> str:
+        if isinstance(size, Choose):
+            name = f"f{len(self._known)}"
+            self._known[name] = size.function
+            return f"{name}({', '.join(self._results[self.number(d)] for d in size.dims)})"
+        return dims.python_expr(size, self._names.__getitem__)
 
 
-def dims_of(step: Step) -> Iterator[Dim]:
-    """Every dim that a step mentions, its bodies included."""
+def _key(size: Size) -> object:
+    """Equal for sizes that are equal for all bindings: methods of equal objects are, though Python tells them apart."""
+    if isinstance(size, Choose):
+        function = size.function
+        return getattr(function, "__func__", function), getattr(function, "__self__", None), size.dims
+    return size
+
+
+def mentions_symbols(step: Step) -> bool:
+    """Whether a size in a step, its bodies included, depends on what is bound."""
+    return any(not isinstance(d, int) for d in _dims_of(step))
+
+
+def _dims_of(step: Step) -> Iterator[Dim]:
     items: tuple[object, ...] = (step.count,) if isinstance(step, Loop) else ()
     if isinstance(step, Launch):
         items = (step.tiles, step.scratch, step.work, *step.slots)
@@ -55,7 +91,7 @@ def dims_of(step: Step) -> Iterator[Dim]:
             yield item  # type: ignore[misc]
     for body in step.bodies:
         for inner in body:
-            yield from dims_of(inner)
+            yield from _dims_of(inner)
 
 
 def _dims_of_buffer(buffer: Buffer) -> Iterator[Dim]:
@@ -63,21 +99,6 @@ def _dims_of_buffer(buffer: Buffer) -> Iterator[Dim]:
     if buffer.part is not None:
         yield from (buffer.part.first, buffer.part.step)
         yield from _dims_of_buffer(buffer.part.of)
-
-
-class Values:
-    """The dims of a program for one binding."""
-
-    def __init__(self, number: Mapping[Dim, int], values: Sequence[int]) -> None:
-        self._number = number
-        self._values = values
-
-    def size(self, size: Size) -> int:
-        if isinstance(size, int):
-            return size
-        if isinstance(size, Choose):
-            return int(size.function(*(self.size(d) for d in size.dims)))
-        return self._values[self._number[size]]
 
 
 def float_bits(slot: F32 | F64) -> int:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import enum
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Protocol
 
 from codegen.source import Kernel
@@ -135,12 +136,13 @@ class Launch:
     order: Order = Order.BARRIER
     origin: tuple[str, ...] = ()
     comment: str = ""  # the IR line(s) that it implements
+    effect: object = None  # what the kernel calls that does more than write buffers; such a launch runs in every run
 
-    @property
+    @cached_property
     def reads(self) -> tuple[Buffer, ...]:
         return tuple(s.buffer.root for s in self.slots if isinstance(s, Read) or (isinstance(s, Write) and s.reads))
 
-    @property
+    @cached_property
     def writes(self) -> tuple[Buffer, ...]:
         return tuple(s.buffer.root for s in self.slots if isinstance(s, Write))
 
@@ -148,7 +150,7 @@ class Launch:
     def bodies(self) -> tuple[tuple[Step, ...], ...]:
         return ()
 
-    @property
+    @cached_property
     def touched(self) -> tuple[Buffer, ...]:
         """The buffers in its slots, each once; of a MOVING one only what one iteration sees."""
         return tuple(dict.fromkeys(s.buffer for s in self.slots if isinstance(s, (Read, Write))))

@@ -1,6 +1,5 @@
-"""The memory planner: two pure functions. `lifetimes` says when each buffer is needed, `plan` gives each an offset in
-one arena such that no two buffers that live at once overlap. Before it comes `schedule.py`; `program.py` adds the
-arena's address to the offsets.
+"""What a program's memory needs: `lifetimes` says when each buffer is needed, `peak` how much is needed at once. Before
+it comes `schedule.py`; after it `cpu/planner.py` gives each buffer an offset in one arena.
 """
 
 from __future__ import annotations
@@ -8,13 +7,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-import numpy as np
-
 from codegen.launch import Branch, Buffer, BufferKind, Launch, Loop, Step
 from ir import dims
 from ir.dims import Dim
-
-ALIGNMENT = 64  # bytes; a cache line and the widest vector
 
 
 @dataclass(frozen=True)
@@ -100,35 +95,6 @@ def _number(steps: Sequence[Step]) -> tuple[list[Launch | Branch], list[tuple[in
 
     add(steps)
     return numbered, loops
-
-
-def plan(sizes: Mapping[Buffer, int], lives: Mapping[Buffer, Lifetime]) -> tuple[dict[Buffer, int], int]:
-    """Offsets of the blocks in the arena and the arena's size in bytes.
-
-    Greedy by size: the largest block first, each at the lowest offset that is free during its lifetime.
-    """
-    order = sorted(lives, key=lambda b: (-sizes[b], lives[b].first))
-    n = len(order)
-    first = np.empty(n, np.int64)
-    last = np.empty(n, np.int64)
-    start = np.empty(n, np.int64)
-    stop = np.empty(n, np.int64)
-    offsets: dict[Buffer, int] = {}
-    total = 0
-    for k, block in enumerate(order):
-        life = lives[block]
-        size = -(-sizes[block] // ALIGNMENT) * ALIGNMENT
-        at = 0
-        if size:
-            busy = np.flatnonzero((first[:k] <= life.last) & (last[:k] >= life.first))
-            for j in busy[np.argsort(start[busy], kind="stable")].tolist():
-                if at + size <= start[j]:
-                    break
-                at = max(at, int(stop[j]))
-        first[k], last[k], start[k], stop[k] = life.first, life.last, at, at + size
-        offsets[block] = at
-        total = max(total, at + size)
-    return offsets, total
 
 
 def peak(lives: Mapping[Buffer, Lifetime]) -> tuple[Dim, ...]:

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from codegen import targets
+from codegen import collector, targets
 from codegen.indices import find_limits
 from codegen.source import Kernel
 from ir import passes
@@ -36,7 +36,8 @@ class Executable:
         start = time.perf_counter()
         last = deep(functools.partial(decompose, supports=self.target.supports))
         pipeline: passes.Pipeline = (*passes.pipeline(phase), ("decompose", last))
-        self.graph = passes.run_passes(graph, pipeline, self._observe, self.records)
+        with collector.pause:
+            self.graph = passes.run_passes(graph, pipeline, self._observe, self.records)
         self.pass_seconds = time.perf_counter() - start
         self._limits = find_limits(graph, self.graph.inputs)
         self._lock = threading.Lock()
@@ -47,7 +48,8 @@ class Executable:
     @functools.cached_property
     def program(self) -> targets.Program:
         start = time.perf_counter()
-        made = self.target.program(self.graph)
+        with collector.pause:
+            made = self.target.program(self.graph)
         self._lower_seconds = time.perf_counter() - start
         return made
 

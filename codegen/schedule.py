@@ -7,12 +7,13 @@ prologue, whose results persist. A new value of a variable is written in place w
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 
-from codegen.launch import Branch, Buffer, BufferKind, Launch, Loop, Order, Read, Step, Write
+from codegen.launch import Branch, Buffer, BufferKind, Launch, Loop, Order, Read, Step, Write, launches_of
 from codegen.order import mark_independent, order_nodes
 from codegen.source import Kernel
 from ir.dims import Dim, ceildiv
@@ -197,7 +198,9 @@ class Scheduler:
         for i, launch in enumerate(launches):
             # A prologue launch reads only constants, variables that this graph does not write, and results of the
             # prologue; nothing outside the prologue may write what it writes; and it writes no variable, which is
-            # written in every run.
+            # written in every run; and it has no effect beside what it writes.
+            if any(nested.effect is not None for nested in launches_of((launch,))):
+                continue
             if all(known(b, i) for b in launch.reads) and all(
                 b.kind is BufferKind.TEMP and b not in alias and all(w in early or w == i for w in writers[b])
                 for b in launch.writes
@@ -234,11 +237,11 @@ def _updates_in_place(
             first_write.setdefault(b, i)
         for b in launch.reads:
             last_read[b] = i
-    sources = [s for s, _ in final]
+    uses = Counter(s for s, _ in final)
     alias: dict[Buffer, Buffer] = {}
     for source, target in final:
         # A new value that the user also gets, a constant, or one that goes to two variables needs a copy.
-        if source.kind is not BufferKind.TEMP or sources.count(source) > 1 or source not in first_write:
+        if source.kind is not BufferKind.TEMP or uses[source] > 1 or source not in first_write:
             continue
         written = first_write[source]
         read = last_read.get(target, -1)

@@ -35,6 +35,11 @@ def origin(names: tuple[str, ...]) -> Iterator[None]:
         _origin.reset(token)
 
 
+def change_origin(names: tuple[str, ...]) -> None:
+    """Another origin for the rest of the enclosing `origin` block."""
+    _origin.set(names)
+
+
 def current_origin() -> tuple[str, ...]:
     return _origin.get()
 

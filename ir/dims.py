@@ -64,22 +64,20 @@ class SymDim(_Arith):
     carry a token of their own (`SymDim.fresh`), so that two inputs called `B` stay apart until extraction unifies them.
     """
 
-    __slots__ = ("name", "token")
+    __slots__ = ("name", "token", "key", "text")
 
     def __init__(self, name: str, token: int = 0) -> None:
         self.name = name
         self.token = token
+        self.key: tuple[object, ...] = ("sym", name, token)
+        self.text = repr(self.key)  # what atoms are sorted by
 
     @classmethod
     def fresh(cls, name: str) -> SymDim:
         return cls(name, next(_fresh))
 
-    @property
-    def key(self) -> tuple[object, ...]:
-        return ("sym", self.name, self.token)
-
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, SymDim) and self.key == other.key
+        return self is other or (isinstance(other, SymDim) and self.key == other.key)
 
     def __hash__(self) -> int:
         return hash(self.key)
@@ -91,16 +89,17 @@ class SymDim(_Arith):
 class _Opaque:
     """An atom that polynomials cannot expand: floor division, modulo, min or max of two dims."""
 
-    __slots__ = ("op", "a", "b", "key")
+    __slots__ = ("op", "a", "b", "key", "text")
 
     def __init__(self, op: str, a: Dim, b: Dim) -> None:
         self.op = op
         self.a = a
         self.b = b
         self.key = (op, _key(a), _key(b))
+        self.text = repr(self.key)
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, _Opaque) and self.key == other.key
+        return self is other or (isinstance(other, _Opaque) and self.key == other.key)
 
     def __hash__(self) -> int:
         return hash(self.key)
@@ -120,7 +119,7 @@ class DimExpr(_Arith):
         self.key = ("expr", tuple((tuple(a.key for a in term), c) for term, c in terms))
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, DimExpr) and self.key == other.key
+        return self is other or (isinstance(other, DimExpr) and self.key == other.key)
 
     def __hash__(self) -> int:
         return hash(self.key)
@@ -138,7 +137,7 @@ def _key(d: Dim) -> tuple[object, ...]:
 
 
 def _order(term: _Term) -> tuple[int, str]:
-    return (-len(term), repr([a.key for a in term]))
+    return (-len(term), f"[{', '.join([a.text for a in term])}]")
 
 
 def _poly(d: object) -> _Poly:
@@ -177,9 +176,13 @@ def _scale(a: _Poly, k: int) -> _Poly:
 def _mul(a: _Poly, b: _Poly) -> _Poly:
     out: _Poly = {}
     for (ta, ca), (tb, cb) in itertools.product(a.items(), b.items()):
-        t = tuple(sorted(ta + tb, key=lambda x: repr(x.key)))
+        t = tuple(sorted(ta + tb, key=_text)) if ta and tb else ta or tb
         out[t] = out.get(t, 0) + ca * cb
     return out
+
+
+def _text(atom: Atom) -> str:
+    return atom.text
 
 
 def _divide_term(term: _Term, by: _Term) -> _Term | None:
@@ -304,10 +307,14 @@ def dim_min(a: Dim, b: Dim) -> Dim:
 
 
 def product(dims: Iterable[Dim]) -> Dim:
-    p: _Poly = {(): 1}
+    known = 1
+    p: _Poly | None = None
     for d in dims:
-        p = _mul(p, _poly(d))
-    return _from_poly(p)
+        if isinstance(d, int):
+            known *= d
+        else:
+            p = _poly(d) if p is None else _mul(p, _poly(d))
+    return known if p is None else _from_poly(_scale(p, known))
 
 
 _APPLY: dict[str, Callable[[Dim, Dim], Dim]] = {"//": floordiv, "%": mod, "max": dim_max, "min": dim_min}

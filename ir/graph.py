@@ -9,7 +9,7 @@ updates. Everything here is immutable; passes build new graphs (`rewrite.py`).
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Mapping
+from collections.abc import ItemsView, Iterator, KeysView, Mapping, ValuesView
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -41,6 +41,20 @@ class Attrs(Mapping[str, Any]):
 
     def __len__(self) -> int:
         return len(self._items)
+
+    # What `Mapping` would do through the three above, in a hot path of building and verifying.
+
+    def __contains__(self, key: object) -> bool:
+        return key in self._items
+
+    def keys(self) -> KeysView[str]:
+        return self._items.keys()
+
+    def values(self) -> ValuesView[Any]:
+        return self._items.values()
+
+    def items(self) -> ItemsView[str, Any]:
+        return self._items.items()
 
     def signature(self) -> tuple[Any, ...]:
         """A key that tells 0 from 0.0 and from False, and treats NaN as equal to itself."""
@@ -90,23 +104,20 @@ def _substitute(v: Any, env: Env) -> Any:
 class Value:
     """One tensor: the output `index` of `producer`, a variable's content, or (producer None) an input.
 
-    Values compare by identity. `name` is a hint for the text form.
+    Values compare by identity. `node` is the node that computes the value, None for inputs and variables. `name` is a
+    hint for the text form.
     """
 
-    __slots__ = ("type", "producer", "index", "name", "__weakref__")
+    __slots__ = ("type", "producer", "node", "index", "name", "__weakref__")
 
     def __init__(
         self, type: TensorType, producer: Node | Variable | None = None, index: int = 0, name: str | None = None
     ) -> None:
         self.type = type
         self.producer = producer
+        self.node = producer if isinstance(producer, Node) else None
         self.index = index
         self.name = name
-
-    @property
-    def node(self) -> Node | None:
-        """The node that computes this value; None for inputs and variables."""
-        return self.producer if isinstance(self.producer, Node) else None
 
     @property
     def shape(self) -> tuple[Dim, ...]:
@@ -249,6 +260,12 @@ class Graph:
     def results(self) -> frozenset[Value]:
         """Values that leave the graph, as outputs or as updates."""
         return frozenset(self.outputs) | frozenset(u.value for u in self.updates)
+
+    @cached_property
+    def unwritten(self) -> frozenset[Value]:
+        """The content of variables that the graph reads and does not update."""
+        written = {u.variable for u in self.updates}
+        return frozenset(x.value for x in self.variables if x not in written)
 
     def substitute(self, env: Env) -> Graph:
         """This graph with symbols replaced in every type and attribute."""

@@ -63,20 +63,23 @@ def rebuild(
     """`graph` with nodes replaced. `mapping` replaces inputs or variables beforehand; `inputs` is the new input list.
 
     Replacement values must have the types of the outputs they replace. Nodes made by `transform` get the origin of the
-    node they replace. Every node is made anew, in the old order, so the order of the graph is kept.
+    node they replace. From the first replacement on every node is made anew, in the old order, so the order of the
+    graph is kept; where there is none, the graph is returned as it is.
     """
     new: dict[Value, Value] = dict(mapping or {})
-    for node in graph.nodes:
-        ins = tuple(new.get(v, v) for v in node.inputs)
-        with builder.origin(node.origin):
+    changed = bool(new) or inputs is not None
+    with builder.origin(()):
+        for node in graph.nodes:
+            ins = tuple([new.get(v, v) for v in node.inputs]) if changed else node.inputs
+            builder.change_origin(node.origin)
             replacement = transform(node, ins)
-        outs = tuple(copy_node(node, ins).outputs) if replacement is None else tuple(replacement)
-        for old, out in zip(node.outputs, outs, strict=True):
-            if out.type != old.type:
-                raise TypeError(f"rewriting {node!r} changed its type from {old.type} to {out.type}")
-            if out.name is None and out.node is not None:
-                out.name = old.name
-            new[old] = out
+            if replacement is not None:
+                changed = True
+                _replace(node, tuple(replacement), new)
+            elif changed:
+                new.update(zip(node.outputs, copy_node(node, ins).outputs, strict=True))
+    if not changed:
+        return graph
     return assemble(
         graph.name,
         graph.inputs if inputs is None else inputs,
@@ -86,6 +89,15 @@ def rebuild(
         graph.checks,
         graph.variables,
     )
+
+
+def _replace(node: Node, values: tuple[Value, ...], new: dict[Value, Value]) -> None:
+    for old, out in zip(node.outputs, values, strict=True):
+        if out.type != old.type:
+            raise TypeError(f"rewriting {node!r} changed its type from {old.type} to {out.type}")
+        if out.name is None and out.node is not None:
+            out.name = old.name
+        new[old] = out
 
 
 def inline(graph: Graph, inputs: Sequence[Value]) -> tuple[Value, ...]:

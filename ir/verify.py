@@ -19,12 +19,34 @@ class VerifyError(ValueError):
     """A graph that is not well formed: a mistake in a pass or in whatever built the graph. Names the node."""
 
 
-def verify(graph: Graph) -> None:
-    """Raises VerifyError unless `graph` is well formed, bodies included."""
-    _verify(graph, frozenset())
+def verify(graph: Graph, known: Known | None = None) -> None:
+    """Raises VerifyError unless `graph` is well formed, bodies included. `known` remembers what was found well typed,
+    for the graph after the next pass."""
+    _verify(graph, frozenset(), Known() if known is None else known)
 
 
-def _verify(graph: Graph, outer: frozenset[dims.SymDim]) -> None:
+class Known:
+    """Nodes that were found well typed, by what their check depends on. Types and attributes (bodies included) are
+    immutable, and after a pass most are still the same objects, so they are compared by identity; they are kept, so
+    that no other object can take the place of one.
+    """
+
+    def __init__(self) -> None:
+        self._seen: dict[tuple[object, ...], object] = {}
+
+    def __contains__(self, key: tuple[object, ...]) -> bool:
+        return key in self._seen
+
+    def add(self, key: tuple[object, ...], node: Node) -> None:
+        self._seen[key] = (node.attrs, [v.type for v in (*node.inputs, *node.outputs)])
+
+
+def _key(node: Node, symbols: frozenset[dims.SymDim]) -> tuple[object, ...]:
+    types = [id(v.type) for v in node.inputs] + [id(v.type) for v in node.outputs]
+    return (symbols, node.op, id(node.attrs), len(node.inputs), *types)
+
+
+def _verify(graph: Graph, outer: frozenset[dims.SymDim], known: Known) -> None:
     symbols = outer | frozenset(graph.symbols)
     _check_symbol_names(graph, symbols)
     defined: set[Value] = set()
@@ -39,13 +61,15 @@ def _verify(graph: Graph, outer: frozenset[dims.SymDim]) -> None:
             raise _error(graph, f"variable '{x.path}' has a shape that is not concrete: {x.type}")
         defined.add(x.value)
     for node in graph.nodes:
-        _check_node(graph, node, defined, symbols)
+        _check_node(graph, node, defined, symbols, known)
         defined.update(node.outputs)
     _check_results(graph, defined)
     _check_conditions(graph, symbols)
 
 
-def _check_node(graph: Graph, node: Node, defined: set[Value], symbols: frozenset[dims.SymDim]) -> None:
+def _check_node(
+    graph: Graph, node: Node, defined: set[Value], symbols: frozenset[dims.SymDim], known: Known
+) -> None:
     if OPS.get(node.op.name) is not node.op:
         raise _error(graph, f"op '{node.op.name}' is not in the table of ops", node)
     for v in node.inputs:
@@ -56,6 +80,9 @@ def _check_node(graph: Graph, node: Node, defined: set[Value], symbols: frozense
             raise _error(graph, "the node stands in the graph twice", node)
         if out.producer is not node or out.index != i:
             raise _error(graph, f"output {i} does not link back to the node", node)
+    key = _key(node, symbols)
+    if key in known:
+        return
     try:
         types, _ = infer(node.op, node.inputs, node.attrs)
     except TypeRuleError as e:
@@ -69,7 +96,8 @@ def _check_node(graph: Graph, node: Node, defined: set[Value], symbols: frozense
         raise _error(graph, f"symbol {min(s.name for s in unknown)} is not a size of any input", node)
     for v in node.attrs.values():
         if isinstance(v, Graph):
-            _verify(v, symbols)
+            _verify(v, symbols, known)
+    known.add(key, node)
 
 
 def _check_results(graph: Graph, defined: set[Value]) -> None:

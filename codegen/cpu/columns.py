@@ -12,7 +12,7 @@ from textwrap import indent
 
 from codegen.cpu.tiles import balanced
 
-_GROUP = 64  # elements of a group of rows, about
+_GROUP = 512  # elements of a group of rows, about
 SUM = "({} + {})"
 
 
@@ -43,25 +43,59 @@ while i < groups:
 """
 
 
-def row_pass(arrays: Sequence[str], totals: Sequence[tuple[str, str]], combine: str = SUM) -> str:
+def row_pass(
+    arrays: Sequence[str], totals: Sequence[tuple[str, str]], combine: str = SUM, vectors: Sequence[str] = ()
+) -> str:
     """A loop over `groups` groups of `width` elements, `step` elements apart, and `rest` elements of an incomplete one.
 
-    `arrays` name pointers to the first row. `totals` are pairs of a pointer and a term over `{x}` for each array x
-    (and over the column `k`); the terms of all rows are combined into what the pointer holds.
+    `arrays` name pointers to the first row, `vectors` pointers to a group of elements that all rows share. `totals` are
+    pairs of a pointer and a term over `{x}` for each array or vector x; the terms of all rows are combined into what
+    the pointer holds.
     """
 
     def rows(n: int, width: str) -> str:
         lines = [f"{a}_{j} = offset({a}, (i + {j}) * step)" for a in arrays for j in range(n)]
         lines.append(f"for k in range({width}):")
-        for total, term in totals:
-            terms = [term.format(**{a: f"load({a}_{j}, k)" for a in arrays}) for j in range(n)]
-            lines.append(f"    store({total}, k, {combine.format(f'load({total}, k)', balanced(combine, terms))})")
-        return "\n".join(lines)
+        # Everything is read before anything is written: the compiler cannot know that what is written is not read.
+        reads = [f"e_{v} = load({v}, k)" for v in vectors]
+        reads += [f"e_{a}_{j} = load({a}_{j}, k)" for a in arrays for j in range(n)]
+        sums, writes = [], []
+        for i, (total, term) in enumerate(totals):
+            names = [{**{v: f"e_{v}" for v in vectors}, **{a: f"e_{a}_{j}" for a in arrays}} for j in range(n)]
+            terms = balanced(combine, [term.format(**x) for x in names])
+            sums.append(f"sum{i} = {combine.format(f'load({total}, k)', terms)}")
+            writes.append(f"store({total}, k, sum{i})")
+        return "\n".join([*lines, *(f"    {line}" for line in (*reads, *sums, *writes))])
 
     return _PASS.format(four=placed(rows(4, "width"), 4), one=placed(rows(1, "width"), 4), one_short=rows(1, "rest"))
 
 
+_FOLD = """\
+left = group
+while left > 1:
+    half = (left + 1) // 2
+    for k in range((left - half) * {columns}):
+        store({total}, k, {value})
+    left = half
+"""
+
+
 def fold(total: str, columns: str, combine: str = SUM) -> str:
-    """Combines the rows of a group of totals into the first of them."""
-    value = combine.format(f"load({total}, k)", f"load({total}, j * {columns} + k)")
-    return f"for j in range(1, group):\n    for k in range({columns}):\n        store({total}, k, {value})\n"
+    """Combines the rows of a group of totals into the first of them, the second half into the first again and again."""
+    value = combine.format(f"load({total}, k)", f"load({total}, half * {columns} + k)")
+    return _FOLD.format(total=total, columns=columns, value=value)
+
+
+_SPREAD = """\
+done = 1
+while done < group:
+    more = min(done, group - done)
+    for k in range(more * {columns}):
+        store({vector}, done * {columns} + k, load({vector}, k))
+    done += more
+"""
+
+
+def spread(vector: str, columns: str) -> str:
+    """Writes the first row of a group into all others."""
+    return _SPREAD.format(vector=vector, columns=columns)

@@ -8,21 +8,22 @@ implicit-GEMM convolution of images three, of volumes four. Before it come `matm
 their operands with a `Contraction`; below it are the micro-kernels (`microkernel.py`), called by address, so that this
 text is compiled once per element type, whatever the sizes and the epilogue.
 
-A tile is some rows by one panel (at most `widest` vectors) of columns by all of k, or by one part of k where the sum is
-split: then parts go to a workspace and a second launch adds them in order. All block sizes depend on sizes alone, so
-sums do, too.
+A tile is some rows by one panel of columns by all of k, or by one part of k where the sum is split: then parts go to a
+workspace and a second launch adds them in order. All block sizes depend on sizes alone (`tiling.py`), so sums do, too.
 """
 
 from __future__ import annotations
 
 import functools
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from codegen.cpu.borders import LINE_SLOTS, Lines
 from codegen.cpu.epilogue import Epilogue
 from codegen.cpu.features import MAX_ROWS, Vectors, host_vectors
 from codegen.cpu.microkernel import multiply_kernel, transpose_kernel
-from codegen.cpu.tiling import Blocks, splits_of
-from codegen.launch import Buffer, Choose, Entry, Launch, LowerContext, Read, Size, Slot, Write
+from codegen.cpu.panels import pack, pointer, run_kernel, sum_kernel
+from codegen.cpu.tiling import Blocks, packed_plans, plans, splits_of
+from codegen.launch import Buffer, Choose, Entry, Launch, LowerContext, Order, Read, Size, Slot, Write
 from codegen.source import Kernel
 from ir import dims
 from ir.dims import Dim
@@ -107,23 +108,36 @@ class Contraction:
     c_rows: PerDigit
     batches: tuple[Batch, ...] = ()
     c_batch: Dim = 0
+    b_stays: bool = False  # B is the same from run to run
+    sums: Buffer | None = None  # for the sums of B's columns
+    lines: Lines | None = None  # what to leave out of sums
     epilogue: Epilogue | None = None
     origin: tuple[str, ...] = ()
 
 
 _SLOTS = (
     "a b c a_start b_start c_start rows columns depth row_block depth_block part splits c_split c_batch "
-    "m1 m2 m3 am0 am1 am2 am3 cm0 cm1 cm2 cm3 k1 k2 k3 ak0 ak1 ak2 ak3 bk0 bk1 bk2 bk3 b_column b_direct "
-    "width high multiply tail_width tail_high tail_multiply lanes transpose epilogue n_ahead n_batch"
+    "m1 m2 m3 am0 am1 am2 am3 cm0 cm1 cm2 cm3 k1 k2 k3 ak0 ak1 ak2 ak3 bk0 bk1 bk2 bk3 b_column b_direct b_panel "
+    f"lanes transpose pack_rows {LINE_SLOTS} b_sums sum_columns epilogue n_ahead n_batch n_plans plan"
 ).split()
-_BATCH_AT = len(_SLOTS)
-"""Slots by name; then come three for each batch axis (size, strides of A and B in bytes), the operands of the
-epilogue to fetch ahead, and the slots of the epilogue."""
+_PLANS_AT = len(_SLOTS)
+_PLAN = 6
+"""Slots by name; then come `_PLAN` for each plan (columns of a panel, rows of a tile and its micro-kernel, and the same
+for the last panel), three for each batch axis (size, strides of A and B in bytes), the operands of the epilogue to
+fetch ahead, and the slots of the epilogue."""
+
+_PACKED = 2
+"""`b_direct` where B lies packed; 1 where its rows lie one after the other."""
 
 _SOURCE = """
 def kernel(args, lo, hi, worker):
     s = slots(args)
 {reads}
+    p = {plans_at} + plan * {plan}
+    width, high, multiply, tail_width, tail_high, tail_multiply = s[p], s[p + 1], s[p + 2], s[p + 3], s[p + 4], s[p + 5]
+    batch_at = {plans_at} + n_plans * {plan}
+    if b_panel == 0:
+        b_panel = width * {size}
     panels = (columns + width - 1) // width
     blocks = (rows + row_block - 1) // row_block
     table = row_block + {extra}
@@ -135,6 +149,7 @@ def kernel(args, lo, hi, worker):
     sums = packed + (depth_block * width * {size} + 63) // 64 * 64
     rows_of = -1
     steps_of = -1
+    steps_many = 0
     packed_of = -1
     for tile in range(lo, hi):
         panel = tile % panels
@@ -146,7 +161,7 @@ def kernel(args, lo, hi, worker):
         b_base = b + b_start
         q = batch
         for i in range(n_batch - 1, -1, -1):
-            at = {batch_at} + 3 * i
+            at = batch_at + 3 * i
             a_base += q % s[at] * s[at + 1]
             b_base += q % s[at] * s[at + 2]
             q = q // s[at]
@@ -194,18 +209,24 @@ def kernel(args, lo, hi, worker):
             store(dense, i, i * w * {size})
         start = part_of * part
         end = min(start + part, depth)
-        direct_b = b_direct != 0 and n_columns == w and (bk3 == w * {size} or n_rows <= {direct_rows})
+        direct_b = b_direct == {packed} or (b_direct == 1 and (bk3 == w * {size} or n_rows <= {direct_rows}))
+        # A vector of the last row of B may reach past its end: that row is copied.
+        past_end = direct_b and b_direct != {packed} and n_columns < w and end == depth
         direct_c = epilogue == 0 and n_columns == w
         keep = w * {size}
-        if end - start <= depth_block:
+        if end - start <= depth_block and not past_end:
             keep = 0
         k0 = start
         last = False
         while not last:
             kc = max(0, min(depth_block, end - k0))
+            copy_row = past_end and k0 + 1 >= end
+            if past_end and not copy_row and k0 + kc >= end:
+                kc -= 1
             last = k0 + kc >= end
-            fill = steps_of != k0
-            pack = (not direct_b) and packed_of != (batch * panels + panel) * (depth + 1) + k0
+            fill = steps_of != k0 or steps_many < kc
+            in_place = direct_b and not copy_row
+            pack = (not in_place) and packed_of != (batch * panels + panel) * (depth + 1) + k0
             if kc > 0 and (fill or pack):
                 d3 = k0 % k3
                 q = k0 // k3
@@ -223,31 +244,7 @@ def kernel(args, lo, hi, worker):
                     if pack:
                         source = b_base + d0 * bk0 + d1 * bk1 + d2 * bk2 + d3 * bk3 + j0 * b_column
                         target = packed + done * w * {size}
-                        if b_column == {size}:
-                            for i in range(run):
-                                to = {pointer}(target + i * w * {size})
-                                of = {pointer}(source + i * bk3)
-                                for j in range(n_columns):
-                                    store(to, j, load(of, j))
-                        else:
-                            j = 0
-                            while j < n_columns:
-                                squares = 0
-                                if bk3 == {size} and j + lanes <= n_columns:
-                                    squares = run // lanes
-                                    corner = source + j * b_column
-                                    call_n(transpose, target + j * {size}, w * {size}, corner, b_column, squares)
-                                to = {pointer}(target + j * {size})
-                                of = {pointer}(source + j * b_column)
-                                wide = min(lanes, n_columns - j)
-                                for i in range(squares * lanes, run):
-                                    for l in range(wide):
-                                        store(to, i * w + l, load(of, (i * bk3 + l * b_column) // {size}))
-                                j += wide
-                        to = {pointer}(target)
-                        for i in range(run):
-                            for j in range(n_columns, w):
-                                store(to, i * w + j, {zero})
+                        call_n(pack_rows, target, w, source, run, bk3, b_column, n_columns, lanes, transpose)
                     done += run
                     d3 = 0
                     d2 += 1
@@ -258,34 +255,49 @@ def kernel(args, lo, hi, worker):
                             d1 = 0
                             d0 += 1
                 steps_of = k0
+                steps_many = kc
                 if pack:
                     packed_of = (batch * panels + panel) * (depth + 1) + k0
             b_rows = packed
             b_stride = w * {size}
-            if direct_b:
-                b_rows = b_base + k0 * bk3 + j0 * {size}
+            if in_place:
+                b_rows = b_base + k0 * bk3 + panel * b_panel
                 b_stride = bk3
             more = 0
             if k0 > start:
                 more = 1
+            if b_sums != 0 and block == 0:
+                call_n(sum_columns, b_sums + (part_of * columns + j0) * {size}, b_rows, b_stride, kc, n_columns, more)
             for i in range(0, n_rows, mr):
+                lo = 0
+                hi = kc
+                if line_rows != 0:
+                    line = (r0 + i) // line_rows * line_advance - line_before
+                    after = line_size - 1 - line
+                    line = (r0 + min(i + mr, n_rows) - 1) // line_rows * line_advance - line_before
+                    lo = min(max(0, -(line // line_step)) * line_steps - k0, kc)
+                    hi = min((after // line_step + 1) * line_steps - k0, kc)
+                    lo = max(lo, 0)
+                    hi = max(hi, lo)
+                at_k = addr(steps) + 8 * lo
+                at_b = b_rows + lo * b_stride
                 a_rows = addr(a_table) + 8 * i
                 c_rows = addr(c_table) + 8 * i
                 if direct_c:
-                    call_n(fn, kc, a_base, a_rows, addr(steps), b_rows, b_stride, c_base + j0 * {size}, c_rows, more)
+                    call_n(fn, hi - lo, a_base, a_rows, at_k, at_b, b_stride, c_base + j0 * {size}, c_rows, more)
                 else:
                     sum_at = sums + i * keep
                     if last and n_ahead > 0:
                         for o in range(n_ahead):
-                            first = s[{batch_at} + 3 * n_batch + o] + j0 * {size}
+                            first = s[batch_at + 3 * n_batch + o] + j0 * {size}
                             for r in range(i, min(i + mr, n_rows)):
                                 for x in range(0, n_columns * {size}, 64):
                                     prefetch(first + c_table[r] + x)
-                    call_n(fn, kc, a_base, a_rows, addr(steps), b_rows, b_stride, sum_at, addr(dense), more)
+                    call_n(fn, hi - lo, a_base, a_rows, at_k, at_b, b_stride, sum_at, addr(dense), more)
                     if last:
                         height = min(mr, n_rows - i)
                         if epilogue != 0:
-                            more_args = args + 8 * ({batch_at} + 3 * n_batch + n_ahead)
+                            more_args = args + 8 * (batch_at + 3 * n_batch + n_ahead)
                             call_n(epilogue, more_args, sum_at, w, c_rows, height, n_columns, j0)
                         else:
                             of = {pointer}(sum_at)
@@ -324,24 +336,21 @@ def _kernel(itemsize: int) -> Kernel:
     source = _SOURCE.format(
         reads=reads,
         size=itemsize,
-        pointer=_pointer(itemsize),
-        zero="f32(0)" if itemsize == 4 else "0.0",
+        pointer=pointer(itemsize),
         extra=MAX_ROWS,
-        batch_at=_BATCH_AT,
+        plans_at=_PLANS_AT,
+        plan=_PLAN,
+        packed=_PACKED,
         direct_rows=_DIRECT_ROWS,
     )
     prefetch = ("prefetch", ("microkernel", "prefetch"))
-    return Kernel(f"contract_{_pointer(itemsize)[:-1]}", source, namespace=(prefetch,))
+    return Kernel(f"contract_{pointer(itemsize)[:-1]}", source, namespace=(prefetch,))
 
 
 @functools.cache
 def _sum_kernel(itemsize: int) -> Kernel:
-    source = _SUM_SOURCE.format(pointer=_pointer(itemsize), chunk=_SUM_CHUNK)
-    return Kernel(f"sum_parts_{_pointer(itemsize)[:-1]}", source)
-
-
-def _pointer(itemsize: int) -> str:
-    return {4: "f32p", 8: "f64p"}[itemsize]
+    source = _SUM_SOURCE.format(pointer=pointer(itemsize), chunk=_SUM_CHUNK)
+    return Kernel(f"sum_parts_{pointer(itemsize)[:-1]}", source)
 
 
 def contract(what: Contraction, ctx: LowerContext, vectors: Vectors | None = None) -> list[Launch]:
@@ -351,17 +360,26 @@ def contract(what: Contraction, ctx: LowerContext, vectors: Vectors | None = Non
     rows, depth, columns = what.rows.count, what.depth.count, what.columns
     batches = dims.product(b.size for b in what.batches)
     lanes = vectors.lanes(size)
-    wide, tail = _panel_vectors(columns, lanes, vectors)
-    blocks = Blocks(wide * lanes, vectors.rows(wide), size)
+    before: list[Launch] = []
+    b_direct = int(what.b_column == 1 and _is_one_run(merged(what.depth, what.b_steps)[0]))
+    choices = plans(rows, columns, lanes, vectors, b_direct == 1)
+    b_panel: Dim = 0
+    if what.b_stays and pays_to_pack(what, vectors):
+        assert isinstance(columns, int)
+        choices = packed_plans(rows, columns, lanes, vectors)
+        width = choices[0].full[1] * lanes
+        before, what = _packed(what, width, lanes, ctx)
+        b_direct, b_panel = _PACKED, dims.product((depth, width * size))
+    blocks = Blocks(choices, vectors, size)
     (_, *m), (a_rows, c_rows) = merged(what.rows, what.a_rows, what.c_rows)
     (_, *k), (a_steps, b_steps) = merged(what.depth, what.a_steps, what.b_steps)
-    linear = what.b_column == 1 and _is_one_run(merged(what.depth, what.b_steps)[0])
     sizes_of_c, ((*_, c_row),) = merged(what.rows, what.c_rows)
     dense = _is_one_run(sizes_of_c) and c_row == columns
     splits = splits_of(rows, columns, depth) if dense and not what.epilogue and not what.batches else 1
     sizes = (rows, columns, depth, batches, splits)
     nbytes = dims.product((rows, columns, size))
     parts = None if splits == 1 else ctx.temp(dims.product((splits, nbytes)), "parts")
+    part_sums = ctx.temp(dims.product((splits, columns, size)), "parts of sums") if parts and what.sums else None
 
     def scaled(values: PerDigit) -> PerDigit:
         return tuple(v * size for v in values)
@@ -373,14 +391,17 @@ def contract(what: Contraction, ctx: LowerContext, vectors: Vectors | None = Non
         Choose(blocks.rows, sizes), Choose(blocks.depth, sizes), Choose(blocks.part, sizes),
         splits, nbytes, what.c_batch * size,
         *m, *scaled(a_rows), *scaled(c_rows), *k, *scaled(a_steps), *scaled(b_steps),
-        what.b_column * size, int(linear),
-        wide * lanes, vectors.rows(wide), Entry(multiply_kernel(vectors.rows(wide), wide, lanes, size)),
-        tail * lanes, vectors.rows(tail), Entry(multiply_kernel(vectors.rows(tail), tail, lanes, size)),
-        lanes, Entry(transpose_kernel(lanes, size)),
+        what.b_column * size, b_direct, b_panel, lanes, Entry(transpose_kernel(lanes, size)), Entry(run_kernel(size)),
+        *(what.lines.slots if what.lines else (0,) * len(LINE_SLOTS.split())),
+        Write(part_sums or what.sums) if what.sums else 0, Entry(sum_kernel(size)) if what.sums else 0,
         Entry(what.epilogue.kernel) if what.epilogue else 0,
-        len(what.epilogue.ahead) if what.epilogue else 0, len(what.batches),
+        len(what.epilogue.ahead) if what.epilogue else 0, len(what.batches), len(choices),
+        Choose(blocks.choice, sizes),
     )  # fmt: skip
-    assert len(slots) == _BATCH_AT
+    assert len(slots) == _PLANS_AT
+    for plan in choices:
+        for high, wide in (plan.full, plan.tail):
+            slots += (wide * lanes, high, Entry(multiply_kernel(high, wide, lanes, size)))
     for batch in what.batches:
         slots += (batch.size, _times(batch.a, size), _times(batch.b, size))
     if what.epilogue:
@@ -390,8 +411,12 @@ def contract(what: Contraction, ctx: LowerContext, vectors: Vectors | None = Non
         Choose(blocks.scratch, sizes), _inplace(what), origin=what.origin,
     )  # fmt: skip
     if parts is None:
-        return [launch]
-    return [launch, add_parts(parts, what.c.buffer, dims.product((rows, columns)), splits, size, what.origin)]
+        return [*before, launch]
+    after = [add_parts(parts, what.c.buffer, dims.product((rows, columns)), splits, size, what.origin)]
+    if part_sums and what.sums:
+        added = add_parts(part_sums, what.sums, columns, splits, size, what.origin)
+        after.append(replace(added, order=Order.INDEPENDENT))
+    return [*before, launch, *after]
 
 
 def _inplace(what: Contraction) -> tuple[tuple[Buffer, Buffer], ...]:
@@ -415,13 +440,38 @@ def _is_one_run(sizes: PerDigit) -> bool:
     return all(d == 1 for d in sizes[:-1])
 
 
-def _panel_vectors(columns: Dim, lanes: int, vectors: Vectors) -> tuple[int, int]:
-    """Vectors of a full panel and of the last one. An unknown number of columns takes the widest for both."""
-    if not isinstance(columns, int) or columns <= 0:
-        return vectors.widest, vectors.widest
-    wide = min(vectors.widest, -(-columns // lanes))
-    rest = columns % (wide * lanes)
-    return wide, -(-rest // lanes) if rest else wide
+_LEAST_STRIDE = 2048  # bytes from row to row of B
+_MOST_PACKED = 32 << 20  # bytes
+
+
+def pays_to_pack(what: Contraction, vectors: Vectors) -> bool:
+    """Whether to keep B packed, in addition to what it was packed from."""
+    size = what.dtype.itemsize
+    depth, columns = what.depth.count, what.columns
+    if not (isinstance(depth, int) and isinstance(columns, int)) or what.batches:
+        return False
+    # Large ones would need as much memory once more; they are read as fast as memory goes anyway.
+    if not 0 < depth * columns * size <= _MOST_PACKED:
+        return False
+    if what.b_column != 1:
+        return True
+    # One panel, or rows that are close to each other, are read well as they lie.
+    return columns > vectors.widest * vectors.lanes(size) and columns * size >= _LEAST_STRIDE
+
+
+def _packed(what: Contraction, width: int, lanes: int, ctx: LowerContext) -> tuple[list[Launch], Contraction]:
+    """The launch that packs B in panels of `width` columns, and the contraction that reads what it made."""
+    size = what.dtype.itemsize
+    assert isinstance(what.columns, int)
+    steps = tuple(v * size for v in what.b_steps)
+    launch, packed = pack(
+        what.b.buffer, what.b.start * size, what.depth.sizes, steps, what.columns, what.b_column * size, width, lanes,
+        transpose_kernel(lanes, size), size, what.origin, ctx,
+    )  # fmt: skip
+    row: list[Dim] = [width]
+    for digit in what.depth.sizes[:0:-1]:
+        row.insert(0, digit * row[0])
+    return [launch], replace(what, b=Operand(packed), b_steps=tuple(row), b_column=1)
 
 
 def _times(stride: Dim | Choose, size: int) -> Size:

@@ -21,10 +21,12 @@ import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from codegen.cpu.borders import Side, border_lines
 from codegen.cpu.channels import in_channels_last
 from codegen.cpu.contract import Contraction, Digits, Operand, contract, strides
 from codegen.cpu.epilogue import Epilogue, lower_epilogue
 from codegen.cpu.features import Vectors
+from codegen.cpu.panels import stays
 from codegen.cpu.widen import narrow, widen
 from codegen.launch import Buffer, Choose, Launch, LowerContext, Lowering, Order, Read, Write
 from codegen.source import Kernel
@@ -42,10 +44,10 @@ def lower_conv(node: Node, ctx: LowerContext, vectors: Vectors | None = None) ->
     return _forward(node, ctx, vectors)
 
 
-def lower_fused_conv2d(node: Node, ctx: LowerContext, vectors: Vectors | None = None) -> list[Launch]:
-    """`fused_conv2d(x, kernel, *extras) {strides, padding, dilation, data_format, epilogue}`."""
+def lower_fused_conv(node: Node, ctx: LowerContext, vectors: Vectors | None = None) -> list[Launch]:
+    """`fused_conv2d(x, kernel, *extras) {strides, padding, dilation, data_format, epilogue}`, and `fused_conv3d`."""
     if node.attrs["data_format"] != "channels_last":
-        raise ValueError("fused_conv2d is made for channels_last convolutions only")
+        raise ValueError(f"{node.op.name} is made for channels_last convolutions only")
     return _forward(node, ctx, vectors)
 
 
@@ -173,35 +175,47 @@ def _input_grad_phase(
     taps = dense([axis.kernel for axis in g.axes], g.c * channels)
     image_x, *lines_x = dense([g.n, *(axis.size for axis in g.axes)], g.c)
     some = all(phase.taps for phase in phases)
+    counts, first, axis = [phase.count for phase in phases], phases[0], g.axes[0]
+    zeros, order = border_lines(
+        Side(first.count, (g.n, *counts[1:]), 1),
+        Side(first.taps, (*(phase.taps for phase in phases[1:]), channels), max(1, first.place_step)),
+        Phases(axis).before - first.place, axis.out,
+    )  # fmt: skip
     return Contraction(
         dtype=_computed(node),
         a=Operand(a, sum(_times([phase.place for phase in phases], lines), 0) if some else 0),
         b=Operand(b, sum(_times([phase.last_tap for phase in phases], taps), 0) if some else 0),
         c=Operand(c, sum(_times([phase.start for phase in phases], lines_x), 0)),
-        rows=Digits.of(g.n, *(phase.count for phase in phases)),
+        rows=Digits.of(*order(g.n, *counts)),
         columns=g.c,
         depth=Digits.of(*(phase.taps for phase in phases), channels),
-        a_rows=strides(image, *lines),
+        a_rows=strides(*order(image, *lines)),
         a_steps=strides(*_times([phase.place_step for phase in phases], lines), 1),
         b_steps=strides(*_times([-phase.tap_step for phase in phases], taps), 1),
         b_column=channels,
-        c_rows=strides(image_x, *_times([axis.stride for axis in g.axes], lines_x)),
+        c_rows=strides(*order(image_x, *_times([axis.stride for axis in g.axes], lines_x))),
+        lines=zeros,
         origin=node.origin,
     )
 
 
 def lower_conv_kernel_grad(node: Node, ctx: LowerContext, vectors: Vectors | None = None) -> list[Launch]:
-    """`conv2d_kernel_grad(x, dy) {shape, strides, padding, dilation, data_format}`, and `conv3d_kernel_grad`."""
+    """`conv2d_kernel_grad(x, dy) {shape, strides, padding, dilation, data_format}`, `conv3d_kernel_grad`, and
+    `conv2d_kernel_grad_sums`, which is channels_last and also gives the sums of dy's channels.
+    """
     if node.attrs["data_format"] == "channels_first":
         inner = functools.partial(lower_conv_kernel_grad, vectors=vectors)
         return in_channels_last(node, ctx, inner, (True, True, False))
     x, dy = (v.shape for v in node.inputs)
-    g, channels = Geometry(node.attrs, x, node.output.shape, dy), dy[-1]
+    g, channels = Geometry(node.attrs, x, node.outputs[0].shape, dy), dy[-1]
     before, (a, b) = widen(node, ctx, node.inputs)
-    (c,), after = narrow(node, ctx)
+    (c, *sums), after = narrow(node, ctx)
     pad, a = padded_input(node, ctx, g, a)
     image, *lines = dense([g.n, *(axis.padded for axis in g.axes)], g.c)
     kernel, outs = [axis.kernel for axis in g.axes], [axis.out for axis in g.axes]
+    first = g.axes[0]
+    along_steps, along_taps = _sides(g, kernel, outs)
+    zeros, order = border_lines(along_taps, along_steps, first.before, first.size)
     what = Contraction(
         dtype=_computed(node),
         a=Operand(a),
@@ -209,15 +223,23 @@ def lower_conv_kernel_grad(node: Node, ctx: LowerContext, vectors: Vectors | Non
         c=Operand(c),
         rows=Digits.of(*kernel, g.c),
         columns=channels,
-        depth=Digits.of(g.n, *outs),
+        depth=Digits.of(*order(g.n, *outs)),
         a_rows=strides(*_times([axis.dilation for axis in g.axes], lines), 1),
-        a_steps=strides(image, *_times([axis.stride for axis in g.axes], lines)),
-        b_steps=strides(*dense([g.n, *outs], channels)),
+        a_steps=strides(*order(image, *_times([axis.stride for axis in g.axes], lines))),
+        b_steps=strides(*order(*dense([g.n, *outs], channels))),
         b_column=1,
         c_rows=strides(*dense([*kernel, g.c], channels)),
+        sums=sums[0] if sums else None,
+        lines=zeros,
         origin=node.origin,
     )
     return [*before, *pad, *contract(what, ctx, vectors), *after]
+
+
+def _sides(g: Geometry, kernel: Sequence[Dim], outs: Sequence[Dim]) -> tuple[Side, Side]:
+    """The lines of pixels of the result and those of the kernel."""
+    first = g.axes[0]
+    return Side(first.out, (g.n, *outs[1:]), first.stride), Side(first.kernel, (*kernel[1:], g.c), first.dilation)
 
 
 def _computed(node: Node) -> DType:
@@ -235,20 +257,25 @@ def _forward(node: Node, ctx: LowerContext, vectors: Vectors | None) -> list[Lau
     pad, a = padded_input(node, ctx, g, a)
     image, *lines = dense([g.n, *(axis.padded for axis in g.axes)], g.c)
     kernel, outs = [axis.kernel for axis in g.axes], [axis.out for axis in g.axes]
+    first = g.axes[0]
+    along_rows, along_taps = _sides(g, kernel, outs)
+    zeros, order = border_lines(along_rows, along_taps, first.before, first.size)
     what = Contraction(
         dtype=dtype,
         a=Operand(a),
         b=Operand(b),
         c=Operand(outputs[0]),
-        rows=Digits.of(g.n, *outs),
+        rows=Digits.of(*order(g.n, *outs)),
         columns=channels,
         depth=Digits.of(*kernel, g.c),
-        a_rows=strides(image, *_times([axis.stride for axis in g.axes], lines)),
+        a_rows=strides(*order(image, *_times([axis.stride for axis in g.axes], lines))),
         a_steps=strides(*_times([axis.dilation for axis in g.axes], lines), 1),
         b_steps=strides(*dense([*kernel, g.c], channels)),
         b_column=1,
-        c_rows=strides(*dense([g.n, *outs], channels)),
+        c_rows=strides(*order(*dense([g.n, *outs], channels))),
+        lines=zeros,
         epilogue=_epilogue(node, ctx, outputs),
+        b_stays=ctx.graph is not None and stays(node.inputs[1], ctx.graph),
         origin=node.origin,
     )
     return [*before, *pad, *contract(what, ctx, vectors), *after]
@@ -323,9 +350,11 @@ LOWERINGS: dict[str, Lowering] = {
     "conv2d": lower_conv,
     "conv2d_input_grad": lower_conv_input_grad,
     "conv2d_kernel_grad": lower_conv_kernel_grad,
+    "conv2d_kernel_grad_sums": lower_conv_kernel_grad,
     "conv3d": lower_conv,
     "conv3d_input_grad": lower_conv_input_grad,
     "conv3d_kernel_grad": lower_conv_kernel_grad,
-    "fused_conv2d": lower_fused_conv2d,
+    "fused_conv2d": lower_fused_conv,
+    "fused_conv3d": lower_fused_conv,
     "fused_conv2d_input_grad": lower_conv_input_grad,
 }

@@ -21,6 +21,7 @@ from codegen.cpu.channels import in_channels_last
 from codegen.cpu.contract import add_parts
 from codegen.cpu.conv import Axis, Geometry, Phase, Phases, padded_input
 from codegen.cpu.depthwise_kernel import correlate_kernel, products_kernel
+from codegen.cpu.epilogue import Epilogue, lower_epilogue
 from codegen.cpu.features import Vectors, host_vectors
 from codegen.cpu.strided import Axis as CopyAxis
 from codegen.cpu.strided import copy
@@ -51,7 +52,7 @@ class _Channels:
     def of(cls, kernel: tuple[Dim, ...], node: Node, vectors: Vectors | None) -> _Channels:
         inputs, multiplier = kernel[-2:]
         assert isinstance(inputs, int) and isinstance(multiplier, int)
-        itemsize = dtypes.of(computed_in(node.output.type.dtype)).itemsize
+        itemsize = dtypes.of(computed_in(node.inputs[0].type.dtype)).itemsize
         lanes = (vectors or host_vectors()).lanes(itemsize)
         total = inputs * multiplier
         while lanes > max(1, total):
@@ -114,6 +115,7 @@ def kernel(args, lo, hi, worker):
     first = min(ow, (max(0, -place) + advance - 1) // advance)
     end = max(first, min(ow, (wide - 1 - (columns - 1) * tap_step - place) // advance + 1))
     grouped = end - first >= group
+    table = slots(worker + (ow * pixel + 7) // 8 * 8)
     for t in range(lo * per, min(hi * per, lines)):
         n = t // oh
         r = t % oh
@@ -123,34 +125,47 @@ def kernel(args, lo, hi, worker):
         of = x + (n * high + line + i0 * row_step) * wide * pixel
         by = w + w_start + i0 * w_row
         to = y + y_start + n * y_image + r * y_line
+        sums = to
+        step = y_pixel
+        if epilogue != 0:
+            sums = worker
+            step = pixel
         q = 0
         while q < ow:
             if grouped and first <= q and q < end:
                 q = min(q, end - group)
                 p = of + (q * advance + place) * pixel
-                call_n(many, kh, columns, p, by, to + q * y_pixel, x_row, x_column, w_row, w_column, x_pixel,
-                       y_pixel, channels)
+                call_n(many, kh, columns, p, by, sums + q * step, x_row, x_column, w_row, w_column, x_pixel, step,
+                       channels)
                 q += group
             else:
                 left = q * advance + place
                 j0 = max(0, (tap_step - 1 - left) // tap_step)
                 kw = max(0, min(columns, (wide - 1 - left) // tap_step + 1) - j0)
                 p = of + (left + j0 * tap_step) * pixel
-                call_n(one, kh, kw, p, by + j0 * w_column, to + q * y_pixel, x_row, x_column, w_row, w_column,
-                       x_pixel, y_pixel, channels)
+                call_n(one, kh, kw, p, by + j0 * w_column, sums + q * step, x_row, x_column, w_row, w_column, x_pixel,
+                       step, channels)
                 q += 1
+        if epilogue != 0:
+            for q in range(ow):
+                store(table, q, to - y + q * y_pixel)
+            call_n(epilogue, args + 8 * {n_slots}, sums, channels, addr(table), ow, channels, 0)
 """
 _CORRELATE_NAMES = (
     "x w y w_start y_start lines per oh high row_advance row_place row_step rows ow wide advance place tap_step "
-    "columns pixel x_row x_column x_pixel w_row w_column y_image y_line y_pixel channels group many one"
+    "columns pixel x_row x_column x_pixel w_row w_column y_image y_line y_pixel channels group many one epilogue"
 )
-_CORRELATE_KERNEL = Kernel("depthwise_conv2d", _CORRELATE.format(slots=named_slots(_CORRELATE_NAMES)))
+_CORRELATE_SLOTS = len(_CORRELATE_NAMES.split())
+_CORRELATE_KERNEL = Kernel(
+    "depthwise_conv2d", _CORRELATE.format(slots=named_slots(_CORRELATE_NAMES), n_slots=_CORRELATE_SLOTS)
+)
 
 
 def _correlate(
-    node: Node, buffers: tuple[Buffer, Buffer, Buffer], n: Dim, line: _Line, column: _Line, c: _Channels, width: int
-) -> Launch:
-    """The results of one phase of each axis; `width` is that of the kernel."""
+    node: Node, buffers: tuple[Buffer, Buffer, Buffer], n: Dim, line: _Line, column: _Line, c: _Channels, width: int,
+    epilogue: Epilogue | None = None,
+) -> Launch:  # fmt: skip
+    """The results of one phase of each axis; `width` is that of the kernel. An epilogue finishes lines of pixels."""
     x, w, y = buffers
     pixel, tap = c.pixel, c.pixel
     many = correlate_kernel(_GROUP, c.vectors, c.lanes, c.itemsize)
@@ -166,24 +181,32 @@ def _correlate(
         pixel, line.tap_step * column.size * pixel, column.tap_step * pixel, column.advance * pixel,
         line.weight_step * width * tap, column.weight_step * tap,
         line.whole * y_line, line.step * y_line, column.step * pixel,
-        c.total, _GROUP, Entry(many), Entry(one),
+        c.total, _GROUP, Entry(many), Entry(one), Entry(epilogue.kernel) if epilogue else 0,
+        *(epilogue.slots if epilogue else ()),
     )  # fmt: skip
+    scratch = column.count * (pixel + 8) + 8 if epilogue else 0
+    inplace = tuple(pair for pair in epilogue.inplace if pair[1] not in (x, w)) if epilogue else ()
     work = count(2, lines, each)
-    return Launch(_CORRELATE_KERNEL, slots, tiles(lines, each), work, origin=node.origin)
+    return Launch(_CORRELATE_KERNEL, slots, tiles(lines, each), work, scratch, inplace, origin=node.origin)
 
 
 def lower_depthwise_conv2d(node: Node, ctx: LowerContext, vectors: Vectors | None = None) -> list[Launch]:
-    """`depthwise_conv2d(x, kernel) {strides, padding, dilation, data_format}`."""
+    """`depthwise_conv2d(x, kernel) {strides, padding, dilation, data_format}`, and `fused_depthwise_conv2d`, which is
+    channels_last and has an epilogue.
+    """
     if node.attrs["data_format"] == "channels_first":
         inner = functools.partial(lower_depthwise_conv2d, vectors=vectors)
         return in_channels_last(node, ctx, inner, (True, False, True))
-    x, kernel = (v.shape for v in node.inputs)
-    g, c = Geometry(node.attrs, x, kernel, node.output.shape), _Channels.of(kernel, node, vectors)
-    before, (a, w) = widen(node, ctx, node.inputs)
+    x, kernel = (v.shape for v in node.inputs[:2])
+    g, c = Geometry(node.attrs, x, kernel, node.outputs[0].shape), _Channels.of(kernel, node, vectors)
+    before, (a, w) = widen(node, ctx, node.inputs[:2])
     repeat, a = _repeated(node, ctx, count(*x[:-1]), a, c)
-    (y,), after = narrow(node, ctx)
+    outputs, after = narrow(node, ctx)
     line, column = (_Line.forward(axis) for axis in g.axes)
-    return [*before, *repeat, _correlate(node, (a, w, y), g.n, line, column, c, g.axes[1].kernel), *after]
+    dtype = dtypes.of(computed_in(node.inputs[0].type.dtype))
+    epilogue = lower_epilogue(node, ctx, 2, dtype, outputs) if "epilogue" in node.attrs else None
+    launch = _correlate(node, (a, w, outputs[0]), g.n, line, column, c, g.axes[1].kernel, epilogue)
+    return [*before, *repeat, launch, *after]
 
 
 def lower_depthwise_conv2d_input_grad(node: Node, ctx: LowerContext, vectors: Vectors | None = None) -> list[Launch]:
@@ -323,4 +346,5 @@ LOWERINGS: dict[str, Lowering] = {
     "depthwise_conv2d": lower_depthwise_conv2d,
     "depthwise_conv2d_input_grad": lower_depthwise_conv2d_input_grad,
     "depthwise_conv2d_kernel_grad": lower_depthwise_conv2d_kernel_grad,
+    "fused_depthwise_conv2d": lower_depthwise_conv2d,
 }

@@ -116,7 +116,9 @@ def kernel(frame):
     pointer = slots(f[{_SLOT["pointers"]}])
     for i in range(f[{_SLOT["n_patches"]}]):
         slots(patch[2 * i])[0] = pointer[patch[2 * i + 1]]
+    floats = flush_subnormals()
     call_n(f[{_SLOT["walk"]}], f[{_SLOT["table"]}], f[{_SLOT["n_rows"]}], frame)
+    restore_floats(floats)
 """,
 )
 

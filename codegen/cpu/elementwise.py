@@ -252,13 +252,16 @@ class _Printer:
             if terms:
                 starts.append(f"p{i} = offset(x{i}, {' + '.join(terms)})")
             pointers[i] = f"p{i}" if terms else f"x{i}"
-        index = []
-        rest = "r"
-        for k in range(len(outer) - 1, 0, -1):
-            index.append(f"r{k} = {rest} % n{k}")
-            index.append(f"q{k} = {rest} // n{k}")
-            rest = f"q{k}"
-        index.append(f"r0 = {rest}")
+        last = len(outer) - 1
+        split = ["q = t * step"]
+        for k in range(last, 0, -1):
+            split += [f"r{k} = q % n{k}", f"q = q // n{k}"]
+        split.append("r0 = q")
+        # The digits of a row's number are counted on, since divisions would take longer than a short row.
+        count = [f"r{last} += 1"]
+        for k in range(last, 0, -1):
+            depth = "    " * (last - k)
+            count += [f"{depth}if r{k} == n{k}:", f"{depth}    r{k} = 0", f"{depth}    r{k - 1} += 1"]
         outs = [f"z{i} = offset(y{i}, r * inner)" for i in range(len(self.outputs))]
         fixed = [
             f"e{i} = {pointers[i]}[0]"
@@ -268,10 +271,12 @@ class _Printer:
         return [
             *lines,
             "for t in range(lo, hi):",
+            *(f"    {line}" for line in split),
             "    for r in range(t * step, min(rows, t * step + step)):",
-            *(f"        {line}" for line in (*index, *starts, *outs, *fixed)),
+            *(f"        {line}" for line in (*starts, *outs, *fixed)),
             "        for i in range(inner):",
             *self._inner(pointers, "z", 12),
+            *(f"        {line}" for line in count),
         ]
 
     def _inner(self, pointers: dict[int, str], out: str, indent: int) -> list[str]:

@@ -12,12 +12,15 @@ from dataclasses import dataclass
 
 from codegen.source import host_cpu
 
-_ROWS: dict[int, dict[int, int]] = {
-    32: {1: 8, 2: 8, 3: 8, 4: 6},
-    16: {1: 8, 2: 6},
-}
-"""Number of vector registers -> vectors per row -> rows: accumulators, one row of B and a broadcast of A stay in
-registers."""
+_HEIGHTS = (8, 6, 4, 2, 1)
+"""Rows that tiles may have, the most first."""
+
+MAX_ROWS = _HEIGHTS[0]
+_WIDEST = {32: 4, 16: 2}
+"""Number of vector registers -> vectors per row of the widest tile that has many rows."""
+
+_STREAMED = 16
+"""Vectors per row of the widest tile of all, which has few rows and reads B faster than it multiplies."""
 
 
 @dataclass(frozen=True)
@@ -34,12 +37,26 @@ class Vectors:
 
     @property
     def widest(self) -> int:
-        """Most vectors per row of a tile."""
-        return max(_ROWS[self.registers])
+        """Most vectors per row of a tile that has many rows."""
+        return _WIDEST[self.registers]
+
+    @property
+    def widths(self) -> tuple[int, ...]:
+        """Vectors per row of the tiles that a product may be cut into, the widest first."""
+        return tuple(n for n in (_STREAMED, _STREAMED // 2, 4, 3, 2, 1) if self.heights(n))
+
+    def heights(self, vectors: int) -> tuple[int, ...]:
+        """Rows that a tile of so many vectors per row may have, the most first: accumulators, one row of B and a
+        broadcast of A stay in registers. A single row takes B from memory."""
+        return tuple(
+            rows
+            for rows in _HEIGHTS
+            if rows * vectors + vectors + 1 <= self.registers or (rows == 1 and 2 * vectors <= self.registers)
+        )
 
     def rows(self, vectors: int) -> int:
-        """Rows of a tile that is `vectors` vectors wide."""
-        return _ROWS[self.registers][vectors]
+        """Most rows of a tile that is `vectors` vectors wide."""
+        return self.heights(vectors)[0]
 
 
 AVX512 = Vectors("avx512", 64, 32)
@@ -48,9 +65,6 @@ NEON = Vectors("neon", 16, 32)
 GENERIC = Vectors("generic", 16, 16)
 
 ALL: tuple[Vectors, ...] = (AVX512, AVX2, NEON, GENERIC)
-
-MAX_ROWS = max(rows for table in _ROWS.values() for rows in table.values())
-
 
 @functools.cache
 def host_vectors() -> Vectors:

@@ -96,17 +96,15 @@ def kernel(args, lo, hi, worker):
         while at < end:
             m = min(chunk, end - at)
             {stage}
-            for r in range(m):
-                {add}
+            {add}
             at += m
 """
 
-_ROW = """\
-p{n} = offset(r{n}, r * columns)
-total = f64(neutral{n})
-whole = 0
-if columns >= {lanes}:
-    whole = columns // {lanes} * {lanes}
+_LONG_ROWS = """\
+whole = columns // {lanes} * {lanes}
+for r in range(m):
+    p{n} = offset(r{n}, r * columns)
+    total = f64(neutral{n})
     for k in range({lanes}):
         store(sums{n}, k, load(p{n}, k))
     for i in range({lanes}, whole, {lanes}):
@@ -114,11 +112,21 @@ if columns >= {lanes}:
             store(sums{n}, k, {add})
     for k in range({lanes}):
         total = {widen}
-for i in range(whole, columns):
-    total = {rest}
-{scale}
-out{n}[at + r] = {value}(total)
+    for i in range(whole, columns):
+        total = {rest}
+    {scale}
+    out{n}[at + r] = {value}(total)
 """
+
+_SHORT_ROWS = """\
+for r in range(0, m, 4):
+    {pointers}
+    s0 = s1 = s2 = s3 = neutral{n}
+    for i in range(columns):
+        {add}
+    {finish}
+"""
+"""Four rows at a time, since an addition waits for the one before; at the end the last one several times."""
 
 
 class _Printer:
@@ -201,20 +209,32 @@ class _Printer:
         )  # fmt: skip
 
     def by_row(self, slots: str, totals: Sequence[_Total], targets: Sequence[str]) -> str:
-        add = []
-        for t, target in zip(totals, targets, strict=True):
-            n, combine = t.number, t.monoid.combine
-            self.buffer(f"sums{n}", t.value, _LANES)
-            text = _ROW.format(
-                n=n, lanes=_LANES, value=target,
-                add=combine.format(f"load(sums{n}, k)", f"load(p{n}, i + k)"),
-                widen=combine.format("total", f"f64(load(sums{n}, k))"),
-                rest=combine.format("total", f"f64(load(p{n}, i))"),
-                scale="total = total / f64(columns)" if t.mean else "",
-            )  # fmt: skip
-            add.append(text)
+        short = isinstance(self.loop.columns, int) and self.loop.columns < _LANES
+        rows = self._short_rows if short else self._long_rows
+        add = [rows(t, target) for t, target in zip(totals, targets, strict=True)]
         stage = self.stage(totals)
-        return _BY_ROW.format(slots=slots, setup=_at(self.setup, 4), stage=_at(stage, 12), add=_at(add, 16))
+        return _BY_ROW.format(slots=slots, setup=_at(self.setup, 4), stage=_at(stage, 12), add=_at(add, 12))
+
+    def _long_rows(self, t: _Total, target: str) -> str:
+        n, combine = t.number, t.monoid.combine
+        self.buffer(f"sums{n}", t.value, _LANES)
+        return _LONG_ROWS.format(
+            n=n, lanes=_LANES, value=target,
+            add=combine.format(f"load(sums{n}, k)", f"load(p{n}, i + k)"),
+            widen=combine.format("total", f"f64(load(sums{n}, k))"),
+            rest=combine.format("total", f"f64(load(p{n}, i))"),
+            scale="total = total / f64(columns)" if t.mean else "",
+        )  # fmt: skip
+
+    def _short_rows(self, t: _Total, target: str) -> str:
+        n = t.number
+        pointers, add, finish = [], [], []
+        for j in range(4):
+            pointers += [f"row{j} = min(r + {j}, m - 1)", f"p{j} = offset(r{n}, row{j} * columns)"]
+            add.append(f"s{j} = {t.monoid.combine.format(f's{j}', f'load(p{j}, i)')}")
+            total = f"f64(s{j})" + (" / f64(columns)" if t.mean else "")
+            finish.append(f"out{n}[at + row{j}] = {target}({total})")
+        return _SHORT_ROWS.format(n=n, pointers=_at(pointers, 4), add=_at(add, 8), finish=_at(finish, 4))
 
 
 def _at(lines: Sequence[str], column: int) -> str:

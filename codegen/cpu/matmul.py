@@ -11,6 +11,7 @@ import functools
 from codegen.cpu.contract import Batch, Contraction, Digits, Operand, contract, strides
 from codegen.cpu.epilogue import lower_epilogue
 from codegen.cpu.features import Vectors
+from codegen.cpu.panels import stays
 from codegen.cpu.widen import narrow, widen
 from codegen.launch import Choose, Launch, LowerContext, Lowering, Read, Slot, Write
 from codegen.source import Kernel
@@ -29,6 +30,11 @@ def lower_matmul(node: Node, ctx: LowerContext, vectors: Vectors | None = None) 
 
 def lower_fused_matmul(node: Node, ctx: LowerContext, vectors: Vectors | None = None) -> list[Launch]:
     """`fused_matmul(x, y, *extras) {transpose_a, transpose_b, epilogue}` for float types."""
+    return _lower_float(node, ctx, vectors)
+
+
+def lower_matmul_sums(node: Node, ctx: LowerContext, vectors: Vectors | None = None) -> list[Launch]:
+    """`matmul_sums(x, dy) {transpose_a, transpose_b}` for float types: x^T dy and the sums of dy's columns."""
     return _lower_float(node, ctx, vectors)
 
 
@@ -95,6 +101,8 @@ def _lower_float(node: Node, ctx: LowerContext, vectors: Vectors | None) -> list
         c_rows=strides(shape.columns),
         batches=shape.batches,
         c_batch=dims.product((shape.rows, shape.columns)),
+        b_stays=ctx.graph is not None and stays(node.inputs[1], ctx.graph),
+        sums=outputs[1] if node.op.name == "matmul_sums" else None,
         epilogue=epilogue,
         origin=node.origin,
     )
@@ -148,4 +156,8 @@ def _lower_integer(node: Node, ctx: LowerContext) -> list[Launch]:
 
 
 
-LOWERINGS: dict[str, Lowering] = {"matmul": lower_matmul, "fused_matmul": lower_fused_matmul}
+LOWERINGS: dict[str, Lowering] = {
+    "matmul": lower_matmul,
+    "fused_matmul": lower_fused_matmul,
+    "matmul_sums": lower_matmul_sums,
+}

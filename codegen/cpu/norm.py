@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import functools
 
-from codegen.cpu.columns import fold, group_of, placed, row_pass, width_of
+from codegen.cpu.columns import fold, group_of, placed, row_pass, spread, width_of
 from codegen.cpu.softmax import lower_log_softmax, lower_softmax
 from codegen.cpu.tiles import computed_in, count, named_slots, per, tiles
 from codegen.launch import F64, Buffer, Choose, Launch, LowerContext, Lowering, Read, Slot, Write
@@ -21,6 +21,7 @@ from ir.graph import Node, Value
 _PART = 65536  # elements of a part, at least
 _MOST_PARTS = 64
 _BLOCK = 16384  # elements that are read twice while they are in the first-level cache, about
+_FEW = 8  # rows whose mean is near enough to that of all
 _CHANNELS = 256  # channels of a tile where parts are combined
 _WIDE = 512  # elements of a group of rows where coefficients are applied, about
 
@@ -109,21 +110,17 @@ def kernel(args, lo, hi, worker):
 _MOMENTS_BLOCK = """\
 xb = offset(x, first * c)
 if seen == 0:
-    n = min(4 * group, n)
-    groups = n // group
-    rest = (n - groups * group) * c
+    few = min({few}, n)
     for k in range(c):
         store(m, k, {value}(0))
-    for i in range(n):
+    for i in range(few):
         p = offset(xb, i * c)
         for k in range(c):
-            store(m, k, load(m, k) + load(p, k) / {value}(n))
+            store(m, k, load(m, k) + load(p, k) / {value}(few))
 else:
     for k in range(c):
         store(m, k, {value}(load(p0, k)))
-for j in range(1, group):
-    for k in range(c):
-        store(m, j * c + k, load(m, k))
+{spread}
 for k in range(width):
     store(s, k, {value}(0))
     store(q, k, {value}(0))
@@ -138,8 +135,8 @@ for k in range(c):
     store(p0, k, load(p0, k) + d * share)
     store(p1, k, load(p1, k) + (f64(load(q, k)) - shift * f64(load(s, k)) + d * d * weight))
 """
-"""Sums of x - m and of its square, where m is the mean of the rows seen before (of the first few: their own), which
-loses no digits."""
+"""Sums of x - m and of its square, where m is the mean of the rows seen before (in the first block: of a few of
+them), which loses no digits."""
 
 _MOMENTS_ROWS = """
 def kernel(args, lo, hi, worker):
@@ -173,8 +170,10 @@ def _moments_kernel(short: str, value: str, last: bool) -> Kernel:
         slots = named_slots(f"{short}:x f64:parts items c inner per")
         text = _MOMENTS_ROWS.format(slots=slots, value=value, block=_BLOCK)
         return Kernel(f"moments_rows_{short}", text, fastmath=True)
-    sums = row_pass(["xb"], [("s", "({xb} - load(m, k))"), ("q", "({xb} - load(m, k)) * ({xb} - load(m, k))")])
-    block = _MOMENTS_BLOCK.format(value=value, sums=sums, fold_s=fold("s", "c"), fold_q=fold("q", "c"))
+    sums = row_pass(["xb"], [("s", "({xb} - {m})"), ("q", "({xb} - {m}) * ({xb} - {m})")], vectors=["m"])
+    block = _MOMENTS_BLOCK.format(
+        value=value, few=_FEW, spread=spread("m", "c"), sums=sums, fold_s=fold("s", "c"), fold_q=fold("q", "c")
+    )
     slots = named_slots(f"{short}:x f64:parts rows c n_parts group block")
     return Kernel(f"moments_{short}", _LAST.format(slots=slots, value=value, setup="", block=placed(block, 12)))
 
@@ -231,10 +230,10 @@ def lower_moments(node: Node, ctx: LowerContext) -> list[Launch]:
 
 # Sums of dy and of dy * (x - mean).
 
-_SUMS_SETUP = """\
-    for j in range(group):
-        for k in range(c):
-            store(m, j * c + k, load(mean, k))
+_SUMS_SETUP = f"""\
+    for k in range(c):
+        store(m, k, load(mean, k))
+    {placed(spread("m", "c"), 4)}
 """
 
 _SUMS_BLOCK = """\
@@ -280,7 +279,7 @@ def _sums_kernel(short: str, value: str, last: bool) -> Kernel:
         slots = named_slots(f"{short}:dy {short}:x {short}:mean f64:parts items c inner per")
         text = _SUMS_ROWS.format(slots=slots, value=value, block=_BLOCK)
         return Kernel(f"batch_norm_sums_rows_{short}", text, fastmath=True)
-    sums = row_pass(["xb", "gb"], [("s", "{gb}"), ("q", "{gb} * ({xb} - load(m, k))")])
+    sums = row_pass(["xb", "gb"], [("s", "{gb}"), ("q", "{gb} * ({xb} - {m})")], vectors=["m"])
     block = _SUMS_BLOCK.format(value=value, sums=sums, fold_s=fold("s", "c"), fold_q=fold("q", "c"))
     slots = named_slots(f"{short}:dy {short}:x {short}:mean f64:parts rows c n_parts group block")
     text = _LAST.format(slots=slots, value=value, setup=_SUMS_SETUP, block=placed(block, 12))

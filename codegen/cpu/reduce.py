@@ -29,6 +29,7 @@ _Sizes = tuple[Dim, Dim, Dim]  # outer, n, inner
 
 _PART = 16384  # elements of a part of an axis, at least
 _MOST_PARTS = 64
+_SHORT = 512  # elements of a row up to which four rows are summed side by side
 _BLOCK = 4096  # elements of a row that are summed in one precision before they go to the next
 BLOCK_ROWS = 256  # the same for rows that are combined column by column: groups of a block
 _COLUMNS = 1024  # columns of an item
@@ -62,19 +63,32 @@ _MIN = Monoid("min", "minimum({}, {})")
 _ROWS = """
 def kernel(args, lo, hi, worker):
     {slots}
-    for t in range(lo * per, min(hi * per, items)):
+    t = lo * per
+    end = min(hi * per, items)
+    while n <= {short} and t < end:
+        {rows}
+        s0 = s1 = s2 = s3 = neutral
+        for i in range(n):
+            {add_four}
+        {narrow_four}
+        t += 4
+    while t < end:
         part = t % parts
         first = n * part // parts
-        end = n * (part + 1) // parts
+        stop = n * (part + 1) // parts
         p = offset(x, t // parts * n)
         total = {wide}(neutral)
-        for b in range(first, end, {block}):
+        for b in range(first, stop, {block}):
             s = neutral
-            for i in range(b, min(b + {block}, end)):
+            for i in range(b, min(b + {block}, stop)):
                 s = {add}
             total = {widen}
         {scale}
         y[t] = {narrow}
+        t += 1
+"""
+"""Short rows, of one part, are taken four at a time, since an addition waits for the one before; at the end the last
+one several times, so that no row is summed in another way.
 """
 
 _COLUMNS_TEXT = """
@@ -156,14 +170,24 @@ class _Form:
 
 @functools.cache
 def _rows_kernel(form: _Form) -> Kernel:
+    narrow = f"{computed_in(dtypes.of(form.target))}(total)"
+    rows, add, four = [], [], []
+    for j in range(4):
+        rows += [f"t{j} = min(t + {j}, end - 1)", f"p{j} = offset(x, t{j} * n)"]
+        add.append(f"s{j} = {form.combined(f's{j}', f'load(p{j}, i)')}")
+        four += [f"total = {form.wide}(s{j})", form.scale, f"y[t{j}] = {narrow}"]
     text = _ROWS.format(
         slots=form.slots(""),
+        short=_SHORT,
+        rows=placed("\n".join(rows), 8),
+        add_four=placed("\n".join(add), 12),
+        narrow_four=placed("\n".join(four), 8),
         block=_BLOCK,
         wide=form.wide,
         add=form.combined("s", "load(p, i)"),
         widen=form.combined("total", f"{form.wide}(s)"),
         scale=form.scale,
-        narrow=f"{computed_in(dtypes.of(form.target))}(total)",
+        narrow=narrow,
     )
     return Kernel(f"reduce_{form.monoid.name}_rows_{form.source}", text, fastmath=True)
 
@@ -317,11 +341,15 @@ def kernel(args, lo, hi, worker):
         best = p[0]
         for i in range(n):
             best = {combine}
-        i = 0
-        while i < n - 1 and not {found}:
-            i += 1
-        y[t] = i
+        first = 0
+        found = i32({block})
+        while found == {block} and first < n:
+            for i in range(min({block}, n - first)):
+                found = min(found, where({hit}, i32(i), i32({block})))
+            first += {block}
+        y[t] = first - {block} + i64(found)
 """
+"""The extreme is looked for in blocks, in which the first place is a minimum over all places that hold it."""
 
 _POSITION_COLUMNS = """
 def kernel(args, lo, hi, worker):
@@ -355,7 +383,10 @@ def _position_kernel(monoid: Monoid, dtype: DType, rows: bool) -> Kernel:
         text = _POSITION_ROWS.format(
             slots=named_slots(f"{dtype.short}:x i64:y n items per"),
             combine=monoid.combine.format("best", "load(p, i)"),
-            found="(p[i] == best or p[i] != p[i])" if dtype.is_float else "p[i] == best",
+            block=_BLOCK,
+            hit="(load(p, first + i) == best) | (load(p, first + i) != load(p, first + i))"
+            if dtype.is_float
+            else "load(p, first + i) == best",
         )
         return Kernel(f"arg{monoid.name}_{dtype.short}", text)
     better = "v > b" if monoid is _MAX else "v < b"

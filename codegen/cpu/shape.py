@@ -8,6 +8,7 @@ index out of range, which is an error in the reference, reads zeros and writes n
 from __future__ import annotations
 
 import functools
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -53,10 +54,39 @@ def lower_slice(node: Node, ctx: LowerContext) -> list[Launch]:
 
 def lower_unslice(node: Node, ctx: LowerContext) -> list[Launch]:
     x, y, itemsize = _buffers(node, ctx)
-    strides, start = _view(node.output.shape, node)
-    part = node.inputs[0].shape
+    out, part = node.output.type, node.inputs[0].shape
+    if all(step == 1 for step in node.attrs["steps"]):
+        return _surrounded(node, node.attrs["starts"], 0, ctx)
+    strides, start = _view(out.shape, node)
     axes = [Axis(*axis) for axis in zip(part, dense(part), strides, strict=True)]
-    return [fill(y, node.output.type.size, itemsize), copy(x, y, axes, itemsize, target=start)]
+    return [fill(y, out.size, itemsize), copy(x, y, axes, itemsize, target=start)]
+
+
+def _surrounded(node: Node, before: Sequence[Dim], value: float | int | bool, ctx: LowerContext) -> list[Launch]:
+    """Copies the operand to where it begins in the result, and `value` to the slabs around it, axis by axis."""
+    x, y, itemsize = _buffers(node, ctx)
+    shape, out = node.inputs[0].shape, node.output.shape
+    strides = dense(out)
+    content = np.array(value).astype(node.output.type.dtype.numpy).tobytes()
+    constant = ctx.constant(content, "padding")
+
+    def place(source: Buffer, steps: Sequence[Dim], sizes: Sequence[Dim], starts: Sequence[Dim]) -> Launch:
+        target: Dim = 0
+        for first, stride in zip(starts, strides, strict=True):
+            target = target + count(first, stride)
+        axes = [Axis(*axis) for axis in zip(sizes, steps, strides, strict=True)]
+        order = Order.INDEPENDENT if source is constant else Order.BARRIER
+        return copy(source, y, axes, itemsize, target=target, order=order)
+
+    launches = [place(x, dense(shape), shape, before)]
+    for k, (first, size, whole) in enumerate(zip(before, shape, out, strict=True)):
+        for start, width in ((0, first), (first + size, whole - first - size)):
+            if width != 0:
+                # the axes before this one are those of the operand, the ones behind it are whole
+                sizes = (*shape[:k], width, *out[k + 1 :])
+                starts = (*before[:k], start, *(0 for _ in out[k + 1 :]))
+                launches.append(place(constant, [0] * len(out), sizes, starts))
+    return launches
 
 
 def _bits(value: float | int | bool, dtype: DType) -> int:
@@ -66,15 +96,7 @@ def _bits(value: float | int | bool, dtype: DType) -> int:
 
 
 def lower_pad(node: Node, ctx: LowerContext) -> list[Launch]:
-    x, y, itemsize = _buffers(node, ctx)
-    out, shape = node.output.type, node.inputs[0].shape
-    strides = dense(out.shape)
-    start: Dim = 0
-    for (before, _), stride in zip(node.attrs["pads"], strides, strict=True):
-        start = start + count(before, stride)
-    axes = [Axis(*axis) for axis in zip(shape, dense(shape), strides, strict=True)]
-    bits = _bits(node.attrs["value"], out.dtype)
-    return [fill(y, out.size, itemsize, bits), copy(x, y, axes, itemsize, target=start)]
+    return _surrounded(node, [before for before, _ in node.attrs["pads"]], node.attrs["value"], ctx)
 
 
 def lower_concatenate(node: Node, ctx: LowerContext) -> list[Launch]:

@@ -77,6 +77,10 @@ def kernel(args, lo, hi, worker):
             if xn == 1 and yn == 1:
                 for i in range(n):
                     store(to, i, load(p, i))
+            elif xn == 0 and yn == 1:
+                value = p[0]
+                for i in range(n):
+                    store(to, i, value)
             else:
                 for i in range(n):
                     store(to, i * yn, load(p, i * xn))

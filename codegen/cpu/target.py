@@ -9,6 +9,7 @@ from codegen.cpu import (
     control,
     conv,
     depthwise,
+    effects,
     elementwise,
     fused_reduce,
     losses,
@@ -27,7 +28,7 @@ from ir.graph import Graph, Node
 LOWERINGS: dict[str, Lowering] = {
     name: lowering
     for module in (
-        elementwise, reduce, fused_reduce, shape, matmul, conv, depthwise, pool, norm, losses, random, control
+        elementwise, reduce, fused_reduce, shape, matmul, conv, depthwise, pool, norm, losses, random, control, effects
     )  # fmt: skip
     for name, lowering in module.LOWERINGS.items()
 }

@@ -135,6 +135,7 @@ HELP = Kernel(
     source=f"""
 def kernel(pool, worker):
     s = slots(pool)
+    floats = flush_subnormals()
     asleep = {_at(_HELPER)} + (worker - 1) * {LINE}
     while atomic_load({_at(_STOP)}) == 0:
         idle = 0
@@ -152,6 +153,7 @@ def kernel(pool, worker):
             exchange(asleep, 0)
         while atomic_load(asleep) != 0 and atomic_load({_at(_STOP)}) == 0:
             call_n(s[{_WAIT}], slots(asleep)[1], -1, 0)
+    restore_floats(floats)
 """,
 )
 

@@ -25,14 +25,17 @@ from ir.passes.fuse_elementwise import fuse_elementwise
 from ir.passes.fuse_epilogue import fuse_epilogue
 from ir.passes.fuse_random import fuse_random
 from ir.passes.fuse_reduce import fuse_reduce
+from ir.passes.fuse_sums import fuse_sums
 from ir.passes.join_slices import join_slices
 from ir.passes.layout import layout
+from ir.passes.pool_gradients import pool_gradients
+from ir.passes.pool_places import pool_places
 from ir.passes.scans import hoist_scans, merge_scans
 from ir.passes.simplify import simplify
 from ir.passes.specialize import specialize
 from ir.passes.split_batch_norm import split_batch_norm
 from ir.printer import print_graph
-from ir.verify import VerifyError, verify
+from ir.verify import Known, VerifyError, verify
 
 Pass = Callable[[Graph], Graph]
 Pipeline = tuple[tuple[str, Pass], ...]
@@ -54,10 +57,13 @@ def pipeline(phase: int) -> Pipeline:
         ("layout", deep(layout)),
         ("split_batch_norm", deep(split_batch_norm)),
         ("simplify_split", deep(simplify)),
+        ("pool_gradients", deep(pool_gradients)),
+        ("pool_places", deep(pool_places)),
         ("fuse_conv", deep(fuse_conv)),
         ("fuse_elementwise", deep(fuse_elementwise)),
         ("fuse_epilogue", deep(fuse_epilogue)),
         ("fuse_reduce", deep(fuse_reduce)),
+        ("fuse_sums", deep(fuse_sums)),
         ("fuse_random", deep(fuse_random)),
         ("dce", deep(dce)),
     )
@@ -91,7 +97,8 @@ def run_passes(
     """
     observers = [o for o in (observer, _dumper(graph)) if o is not None]
     checking = os.environ.get("KGRAPH_CHECK", "") not in ("", "0")
-    verify(graph)
+    known = Known()
+    verify(graph, known)
     for observe in observers:
         observe(0, "input", graph)
     for number, (name, run) in enumerate(passes, start=1):
@@ -105,7 +112,7 @@ def run_passes(
         if graph is before:
             continue
         try:
-            verify(graph)
+            verify(graph, known)
         except VerifyError as e:
             raise VerifyError(f"after pass '{name}': {e}") from e
         if checking:

@@ -103,6 +103,8 @@ def _compare(name: str, before: Graph, after: Graph, old: _Table, new: _Table, s
     changed = {u.variable: u.value for u in after.updates}
     pairs = [(f"output {i}", o, n) for i, (o, n) in enumerate(zip(before.outputs, after.outputs, strict=True))]
     for u in before.updates:
+        if skip_nan and u.variable not in changed and u.value.node and u.value.node.op.name == "random_advance":
+            continue  # a random state that is not read once the phase is fixed stays as it is
         # An update that is gone left its variable as it was.
         pairs.append((f"the update of '{u.variable.path}'", u.value, changed.get(u.variable, u.variable.value)))
     for what, o, n in pairs:

@@ -14,7 +14,9 @@ from ir.graph import Graph, Node, Value
 from ir.passes.regions import body_of, is_elementwise, is_scalar_constant, origins
 from ir.rewrite import rebuild
 
-FUSED = {"conv2d": "fused_conv2d", "conv2d_input_grad": "fused_conv2d_input_grad", "matmul": "fused_matmul"}
+FUSED = {
+    op: f"fused_{op}" for op in ("conv2d", "conv2d_input_grad", "conv3d", "depthwise_conv2d", "matmul")
+}
 
 
 def fuse_conv(graph: Graph) -> Graph:

@@ -57,12 +57,13 @@ def _fold(node: Node, inputs: tuple[Value, ...]) -> Value | None:
     name = node.op.name
     if name in _NOT_FOLDED or name.startswith("random_") or len(node.outputs) != 1:
         return None
+    if any(v.node is None or v.node.op.name != "constant" for v in inputs):
+        return None
     type = node.output.type
     if not isinstance(type.size, int) or type.size > _FOLD_LIMIT or not _is_concrete(node):
         return None
-    arrays = [constant_array(v) for v in inputs]
-    known = [a for a in arrays if a is not None]
-    if len(known) < len(arrays) or any(a.size > _FOLD_LIMIT for a in known):
+    known = [a for v in inputs if (a := constant_array(v)) is not None]
+    if any(a.size > _FOLD_LIMIT for a in known):
         return None
     (result,) = node.op.reference(known, node.attrs)
     return b.constant(result)

@@ -13,7 +13,7 @@ from ir import builder as b
 from ir import dtypes
 from ir.graph import Graph, Node, Value
 from ir.passes.constants import is_splat, splat
-from ir.rewrite import rebuild
+from ir.rewrite import assemble, rebuild
 
 PHASE = "phase"
 
@@ -37,10 +37,26 @@ def specialize(graph: Graph, phase: int) -> Graph:
             return zeros
         return _take_branch(node, inputs) or _drop_nothing(node, inputs, nothing)
 
-    result = rebuild(graph, transform, {old: b.constant(bool(phase))}, inputs)
+    result = _without_idle_states(rebuild(graph, transform, {old: b.constant(bool(phase))}, inputs))
     # Guards count inputs, and those behind the phase have moved up by one.
     guards = tuple(replace(g, input=g.input - (g.input > number)) for g in graph.guards)
     return replace(result, guards=guards)
+
+
+def _without_idle_states(graph: Graph) -> Graph:
+    """Random states that only the other branches read stay as they are: a prediction draws no numbers.
+
+    Exact in the sense of `random_advance`, which moves a state on because it is read.
+    """
+    read = {v for n in graph.nodes if n.op.name != "random_advance" for v in n.inputs} | set(graph.outputs)
+    kept = [
+        u
+        for u in graph.updates
+        if u.value.node is None or u.value.node.op.name != "random_advance" or u.value.node.inputs[0] in read
+    ]
+    if len(kept) == len(graph.updates):
+        return graph
+    return assemble(graph.name, graph.inputs, graph.outputs, kept, graph.guards, graph.checks, graph.variables)
 
 
 def is_phase(v: Value) -> bool:

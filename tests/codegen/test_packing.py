@@ -76,6 +76,25 @@ def test_what_is_not_packed() -> None:
     assert packs(dense(random((700, 100)), False)[0]) == 0
 
 
+@pytest.mark.parametrize(("strides", "padding"), [((1, 1), "same"), ((2, 1), "valid")], ids=str)
+def test_convolution(strides: tuple[int, int], padding: str, set_threads: Callable[[int], None]) -> None:
+    """Kernels with many channels; at `same`, some lines of them meet nothing but padding."""
+    kernel = StoredVariable(random((3, 2, 5, 530)), TensorType(dtypes.f32, (3, 2, 5, 530)), "kernel")
+    x = b.input_value(TensorType(dtypes.f32, (B, 4, 6, 5)), "x")
+    y = b.apply1(
+        "conv2d", x, kernel.value, strides=strides, padding=padding, dilation=(1, 1), data_format="channels_last"
+    )
+    program = CpuTarget().program(extract("conv", [x], [y]))
+    assert packs(program) == 1
+    for images in (1, 3):
+        fed = random((images, 4, 6, 5), images)
+        for n in (1, 2):
+            set_threads(n)
+            (out,) = program.run([fed])
+            (expected,) = y.node.op.reference([fed, kernel.array], y.node.attrs)
+            np.testing.assert_allclose(out, expected, rtol=0, atol=1e-4)
+
+
 @pytest.mark.parametrize("vectors", [AVX512, AVX2, GENERIC], ids=lambda v: v.name)
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_widths(dtype: str, vectors: Vectors) -> None:

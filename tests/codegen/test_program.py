@@ -311,6 +311,21 @@ def test_all_sizes_share_what_does_not_depend_on_them() -> None:
     assert len(kept) == 3 and kept[0] == kept[1] == kept[2] and len(kept[0]) == 1
 
 
+def test_what_only_the_prologue_reads_shares_memory() -> None:
+    w, x = stored("w", numbers(64, 64) / 8), placeholder("x", batch(), 64)
+    powers = [w.value]
+    for _ in range(6):
+        powers.append(b.matmul(powers[-1], powers[-1]))
+    executable = compiled([x], [b.matmul(x, powers[-1])])
+    program, a = cpu(executable), numbers(3, 64)
+    for scale in (1.0, -0.5):
+        w.set(w.get() * scale)
+        expected = a @ np.linalg.matrix_power(w.get().astype(np.float64), 64)
+        np.testing.assert_allclose(executable.run([a])[0], expected, rtol=1e-2, atol=1e-3 * abs(expected).max())
+    kept = sum(array.nbytes for part in program._bind([a]).kept for array in part._arrays)
+    assert kept <= 4 * w.type.nbytes
+
+
 def test_what_is_kept_may_depend_on_sizes_and_on_what_all_sizes_share() -> None:
     w, x = stored("w", np.full(3, 2.0)), placeholder("x", batch(), 3)
     n = x.shape[0]

@@ -8,12 +8,13 @@ from dataclasses import replace
 import pytest
 
 from ir import builder as b
+from ir import verify as verifier
 from ir.dims import SymDim
 from ir.graph import Attrs, Check, Graph, Guard, Node, Update, Value, Variable
 from ir.ops import OPS
-from ir.rewrite import assemble
+from ir.rewrite import assemble, copy_node, rebuild
 from ir.types import tensor
-from ir.verify import VerifyError, verify
+from ir.verify import Known, VerifyError, verify
 from tests.ir.random_graphs import random_graph
 from tests.ir.sample_graphs import CALL, Call, call, everything
 
@@ -69,10 +70,19 @@ w0 = Variable(tensor("f32", 3), "other/kernel")
     ],
 )  # fmt: skip
 def test_refuses(damage: Callable[[Graph], Graph], message: str) -> None:
-    g = good()
-    verify(g)
-    with pytest.raises(VerifyError, match=message):
-        verify(damage(g))
+    g, known = good(), Known()
+    verify(g, known)
+    for knows in (None, known, known):
+        with pytest.raises(VerifyError, match=message):
+            verify(damage(g), knows)
+
+
+def test_nodes_that_are_known_are_not_typed_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    g, known = good(), Known()
+    verify(g, known)
+    again = rebuild(g, lambda node, inputs: copy_node(node, inputs).outputs)
+    monkeypatch.setattr(verifier, "infer", lambda *args: pytest.fail("a type rule ran"))
+    verify(again, known)
 
 
 def test_names_the_node_its_line_and_its_layers() -> None:

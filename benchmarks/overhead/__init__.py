@@ -1,0 +1,1 @@
+"""What kgraph takes besides its kernels, and what other programs on the machine do to a step."""
