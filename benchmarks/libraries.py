@@ -66,7 +66,7 @@ NETWORKS: tuple[Library, ...] = (
         "benchmarks.networks.with_onnxruntime",
         ("onnxruntime",),
         "KGRAPH_BENCH_ONNXRUNTIME",
-        without=("train/*",),
+        without=("train/*", "*/mnist_lstm/*"),
     ),
 )
 

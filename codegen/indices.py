@@ -36,7 +36,7 @@ class Limit:
         if not (low > -1 and high < self.size):
             bad = high if low > -1 else low
             raise ValueError(
-                f"{self.reader}: index {bad} is out of range, there are {self.size} rows (0 to {self.size - 1}); "
+                f"{self.reader}: index {bad:.17g} is out of range, there are {self.size} rows (0 to {self.size - 1}); "
                 f"it comes from {self.name}"
             )
 

@@ -227,6 +227,10 @@ class LowerContext(Protocol):
 
     graph: Graph
 
+    @property
+    def fixed(self) -> frozenset[Value]:
+        """What stays the same from run to run or, in the body of a loop, from step to step."""
+
     def buffer(self, value: Value) -> Buffer:
         """The buffer that holds `value`: dense, row-major, at least 64-byte aligned where it is ours, else aligned to
         its element size."""
@@ -238,10 +242,16 @@ class LowerContext(Protocol):
         """A buffer with fixed content."""
 
     def body(
-        self, graph: Graph, inputs: Sequence[Buffer], outputs: Sequence[Buffer], states: Sequence[Buffer] = ()
+        self,
+        graph: Graph,
+        inputs: Sequence[Buffer],
+        outputs: Sequence[Buffer],
+        states: Sequence[Buffer] = (),
+        fixed: Sequence[Value] = (),
     ) -> list[Step]:
         """The steps that compute the results of `graph` from what lies in `inputs`: the first results into `outputs`,
-        the last ones into `states`, which are also among `inputs`."""
+        the last ones into `states`, which are also among `inputs`. `fixed` inputs are the same whenever the steps run
+        again."""
 
 
 Lowering = Callable[[Node, LowerContext], Sequence[Step]]

@@ -66,6 +66,7 @@ class Scheduler:
 
     def __init__(self, graph: Graph) -> None:
         self.graph = graph
+        self.fixed = graph.unwritten
         self.constants: dict[Buffer, bytes] = {}
         self.inputs = tuple(Buffer(BufferKind.INPUT, v.type.nbytes, v.type, v.name or "") for v in graph.inputs)
         self.variables = {
@@ -113,10 +114,16 @@ class Scheduler:
         return Schedule(self.graph, prologue, rest, self.inputs, tuple(outputs), variables, self.constants, alias)
 
     def body(
-        self, graph: Graph, inputs: Sequence[Buffer], outputs: Sequence[Buffer], states: Sequence[Buffer] = ()
+        self,
+        graph: Graph,
+        inputs: Sequence[Buffer],
+        outputs: Sequence[Buffer],
+        states: Sequence[Buffer] = (),
+        fixed: Sequence[Value] = (),
     ) -> list[Step]:
         """See `LowerContext`."""
         inner = Scheduler(graph)
+        inner.fixed = frozenset(fixed)
         inner.constants = self.constants
         inner._lower = self._lower
         inner._buffers = dict(zip(graph.inputs, inputs, strict=True))

@@ -9,7 +9,7 @@ import pytest
 
 from benchmarks import libraries, plot, process, report
 from benchmarks.kernels.cases import CASES, arrays
-from benchmarks.networks.workloads import SHAPES, WORKLOADS, data
+from benchmarks.networks.workloads import SEQUENCES, SHAPES, WORDS, WORKLOADS, data
 from benchmarks.overhead import beside
 from benchmarks.overhead import report as overhead
 from benchmarks.results import Outcome, best_ratio, geometric_mean, medians, ratios, to_json
@@ -113,10 +113,13 @@ def test_picture_of_nothing() -> None:
 def test_workloads_have_data() -> None:
     for name, workload in WORKLOADS.items():
         assert name == f"{workload.task}/{workload.network}/{workload.batch}"
-        assert workload.network in SHAPES
+        assert workload.network in {**SHAPES, **SEQUENCES}
     x, y = data(WORKLOADS["train/mnist_mlp/32"])
     assert (x.shape, y.shape) == ((32, 784), (32, 10))
     assert (y.sum(axis=1) == 1).all()
+    x, y = data(WORKLOADS["train/text_gru/30"])
+    assert (x.shape, x.dtype.kind, y.shape) == ((30, 100), "i", (30, 2))
+    assert x.min() >= 0 and x.max() < WORDS
 
 
 def test_amounts_of_work() -> None:

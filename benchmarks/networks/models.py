@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from benchmarks.networks.workloads import SHAPES
+from benchmarks.networks.workloads import SEQUENCES, SHAPES, WORDS
 
 
 def network(keras: Any, name: str) -> Any:
@@ -124,6 +124,25 @@ def vgg16(keras: Any) -> Any:
     return keras.models.Model(image, layers.Dense(1000, activation="softmax")(x))
 
 
+def mnist_lstm(keras: Any) -> Any:
+    """The rows of an image as a sequence: LSTM of 128, with the gates that all libraries have."""
+    layers = keras.layers
+    rows = layers.Input(shape=SEQUENCES["mnist_lstm"][0])
+    x = layers.LSTM(128, recurrent_activation="sigmoid")(rows)
+    return keras.models.Model(rows, layers.Dense(10, activation="softmax")(x))
+
+
+def text_gru(keras: Any) -> Any:
+    """Embedding of 128, convolution of 64 over five words, GRU of 128 in the form that all libraries have."""
+    layers = keras.layers
+    words = layers.Input(shape=SEQUENCES["text_gru"][0], dtype="int32")
+    x = layers.Embedding(WORDS, 128)(words)
+    x = layers.Conv1D(64, 5, activation="relu")(x)
+    x = layers.MaxPooling1D(4)(x)
+    x = layers.GRU(128, recurrent_activation="sigmoid", reset_after=True)(x)
+    return keras.models.Model(words, layers.Dense(2, activation="softmax")(x))
+
+
 def _application(name: str) -> Callable[[Any], Any]:
     """A network of `keras.applications`, with random weights."""
     return lambda keras: getattr(keras.applications, name)(weights=None)
@@ -141,6 +160,8 @@ _NETWORKS: dict[str, Callable[[Any], Any]] = {
     "inception_v3": _application("InceptionV3"),
     "xception": _application("Xception"),
     "densenet121": _application("DenseNet121"),
+    "mnist_lstm": mnist_lstm,
+    "text_gru": text_gru,
 }
 
 _OPTIMIZERS: dict[str, Callable[[Any], Any]] = {
@@ -149,4 +170,6 @@ _OPTIMIZERS: dict[str, Callable[[Any], Any]] = {
     "mnist_cnn": lambda optimizers: optimizers.Adam(),
     "resnet20": lambda optimizers: optimizers.Adam(),
     "resnet50": lambda optimizers: optimizers.SGD(0.01, momentum=0.9),
+    "mnist_lstm": lambda optimizers: optimizers.Adam(),
+    "text_gru": lambda optimizers: optimizers.Adam(),
 }

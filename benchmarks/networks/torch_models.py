@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from benchmarks.networks import torch_applications
+from benchmarks.networks.workloads import WORDS
 
 
 def mnist_mlp() -> nn.Module:
@@ -119,6 +120,37 @@ def vgg16() -> nn.Module:
     return nn.Sequential(*convolutions(), nn.Flatten(), *dense)
 
 
+class _Last(nn.Module):
+    """What a recurrent layer gives at the last step: (batch, steps, features) to (batch, units)."""
+
+    def __init__(self, layer: nn.RNNBase) -> None:
+        super().__init__()
+        self.layer = layer
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        last: torch.Tensor = self.layer(x)[0][:, -1]
+        return last
+
+
+class _Transposed(nn.Module):
+    """(batch, a, b) to (batch, b, a)"""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x.transpose(1, 2)
+
+
+def mnist_lstm() -> nn.Module:
+    return nn.Sequential(_Last(nn.LSTM(28, 128, batch_first=True)), nn.Linear(128, 10))
+
+
+def text_gru() -> nn.Module:
+    convolution = (nn.Conv1d(128, 64, 5), nn.ReLU(), nn.MaxPool1d(4))
+    gru = _Last(nn.GRU(64, 128, batch_first=True))
+    return nn.Sequential(
+        nn.Embedding(WORDS, 128), _Transposed(), *convolution, _Transposed(), gru, nn.Linear(128, 2)
+    )
+
+
 NETWORKS: dict[str, Callable[[], nn.Module]] = {
     "mnist_mlp": mnist_mlp,
     "cifar_mlp": cifar_mlp,
@@ -126,6 +158,8 @@ NETWORKS: dict[str, Callable[[], nn.Module]] = {
     "resnet20": resnet20,
     "resnet50": resnet50,
     "vgg16": vgg16,
+    "mnist_lstm": mnist_lstm,
+    "text_gru": text_gru,
     **torch_applications.NETWORKS,
 }
 
@@ -135,4 +169,6 @@ OPTIMIZERS: dict[str, Callable[[Any], torch.optim.Optimizer]] = {
     "mnist_cnn": lambda weights: torch.optim.Adam(weights, fused=True),
     "resnet20": lambda weights: torch.optim.Adam(weights, fused=True),
     "resnet50": lambda weights: torch.optim.SGD(weights, lr=0.01, momentum=0.9, fused=True),
+    "mnist_lstm": lambda weights: torch.optim.Adam(weights, fused=True),
+    "text_gru": lambda weights: torch.optim.Adam(weights, fused=True),
 }

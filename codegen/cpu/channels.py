@@ -58,6 +58,10 @@ class _Inside:
     def buffer(self, value: Value) -> Buffer:
         return self.buffers.get(value) or self.outside.buffer(value)
 
+    @property
+    def fixed(self) -> frozenset[Value]:
+        return self.outside.fixed
+
     def temp(self, nbytes: Dim, name: str) -> Buffer:
         return self.outside.temp(nbytes, name)
 
@@ -65,9 +69,14 @@ class _Inside:
         return self.outside.constant(data, name)
 
     def body(
-        self, graph: Graph, inputs: Sequence[Buffer], outputs: Sequence[Buffer], states: Sequence[Buffer] = ()
+        self,
+        graph: Graph,
+        inputs: Sequence[Buffer],
+        outputs: Sequence[Buffer],
+        states: Sequence[Buffer] = (),
+        fixed: Sequence[Value] = (),
     ) -> list[Step]:
-        return self.outside.body(graph, inputs, outputs, states)
+        return self.outside.body(graph, inputs, outputs, states, fixed)
 
 
 def _last(shape: Sequence[Dim]) -> tuple[Dim, ...]:

@@ -275,7 +275,7 @@ def _forward(node: Node, ctx: LowerContext, vectors: Vectors | None) -> list[Lau
         c_rows=strides(*order(*dense([g.n, *outs], channels))),
         lines=zeros,
         epilogue=_epilogue(node, ctx, outputs),
-        b_stays=ctx.graph is not None and stays(node.inputs[1], ctx.graph),
+        b_stays=stays(node.inputs[1], ctx.fixed),
         origin=node.origin,
     )
     return [*before, *pad, *contract(what, ctx, vectors), *after]

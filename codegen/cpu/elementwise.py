@@ -4,7 +4,8 @@ Axes along which every operand behaves alike (all full, or broadcast) are collap
 loops and most regions are one. The innermost loop reads each operand either element by element or not at all; what it
 computes is `codegen/expression.py`'s text. Short rows, such as the channels of an image, are taken in groups: vectors
 that repeat with every row are written out for a group of rows first, so that the innermost loop is long. A region over
-one loop may draw uniform random numbers, the same that `random_uniform` makes.
+one loop may draw uniform random numbers, the same that `random_uniform` makes. Parts of wider rows (`slice`s of
+operands, results that are `concatenate`d) are read and written where they lie.
 """
 
 from __future__ import annotations
@@ -29,14 +30,40 @@ _GROUP = 512  # elements of a group of rows
 
 def lower_elementwise(node: Node, ctx: LowerContext) -> list[Launch]:
     """One elementwise node."""
-    operands = [v for v in dict.fromkeys(node.inputs) if not is_literal(v)]
-    return [_launch(node, operands, operands, (node,), node.outputs, ctx)]
+    operands = [_Place(v, v) for v in dict.fromkeys(node.inputs) if not is_literal(v)]
+    return [_launch(node, operands, (node,), [_Place(v, v) for v in node.outputs], ctx)]
 
 
 def lower_fused(node: Node, ctx: LowerContext) -> list[Launch]:
-    """A `fused` node: its body is elementwise, and all its outputs have one shape."""
+    """A `fused` node: its body is elementwise over one shape, but for slices and concatenations of rows."""
     graph: Graph = node.attrs["body"]
-    return [_launch(node, node.inputs, graph.inputs, graph.nodes, graph.outputs, ctx)]
+    outside = dict(zip(graph.inputs, node.inputs, strict=True))
+    slices = [n for n in graph.nodes if n.op.name == "slice"]
+    joins = {v: v.node for v in graph.outputs if v.node is not None and v.node.op.name == "concatenate"}
+    inner = [n for n in graph.nodes if n not in slices and n not in joins.values()]
+    read = {v for n in inner for v in n.inputs}
+    operands = [_Place(outside[v], v) for v in graph.inputs if v in read or v in graph.outputs]
+    operands += [_Place(outside[n.inputs[0]], n.output, n.attrs["starts"][-1]) for n in slices]
+    results: list[_Place] = []
+    for value, v in zip(node.outputs, graph.outputs, strict=True):
+        start: Dim = 0
+        for part in joins[v].inputs if v in joins else (v,):
+            results.append(_Place(value, part, start))
+            start = start + part.shape[-1] if v in joins else start
+    return [_launch(node, operands, inner, results, ctx)]
+
+
+@dataclass(frozen=True)
+class _Place:
+    """Where what a body calls `name` lies: it is `value`, or the part of its rows from element `start` on."""
+
+    value: Value
+    name: Value
+    start: Dim = 0
+
+    @property
+    def is_part(self) -> bool:
+        return self.value.shape != self.name.shape
 
 
 @dataclass(frozen=True)
@@ -46,18 +73,20 @@ class _Nest:
     sizes: tuple[Dim, ...]
     along: tuple[tuple[bool, ...], ...]
 
-    def strides(self, operand: int) -> tuple[Dim, ...]:
-        """Elements between steps of each loop; meaningful only along the loops that the operand runs along."""
+    def strides(self, operand: int, row: Dim | None = None) -> tuple[Dim, ...]:
+        """Elements between steps of each loop; meaningful only along the loops that the operand runs along. `row`: the
+        elements between rows, where the operand is a part of wider ones."""
         out: list[Dim] = []
         step: Dim = 1
         for size, full in zip(reversed(self.sizes), reversed(self.along[operand]), strict=True):
             out.append(step)
-            step = step * size if full else step
+            if full:
+                step = row if row is not None and len(out) == 1 else step * size
         return tuple(reversed(out))
 
 
-def collapse(shape: Sequence[Dim], operands: Sequence[Sequence[Dim]]) -> _Nest:
-    """The loop nest over `shape` with operands that broadcast to it."""
+def collapse(shape: Sequence[Dim], operands: Sequence[Sequence[Dim]], rows: bool = False) -> _Nest:
+    """The loop nest over `shape` with operands that broadcast to it; `rows`: the last axis keeps a loop to itself."""
     padded = [(1,) * (len(shape) - len(o)) + tuple(o) for o in operands]
     sizes: list[Dim] = []
     flags: list[tuple[bool, ...]] = []
@@ -65,7 +94,7 @@ def collapse(shape: Sequence[Dim], operands: Sequence[Sequence[Dim]]) -> _Nest:
         if size == 1:
             continue
         full = tuple(o[axis] != 1 for o in padded)
-        if flags and flags[-1] == full:
+        if flags and flags[-1] == full and not (rows and axis == len(shape) - 1):
             sizes[-1] = sizes[-1] * size
         else:
             sizes.append(size)
@@ -77,50 +106,48 @@ def collapse(shape: Sequence[Dim], operands: Sequence[Sequence[Dim]]) -> _Nest:
 
 def _launch(
     node: Node,
-    values: Sequence[Value],
-    names: Sequence[Value],
+    operands: Sequence[_Place],
     nodes: Sequence[Node],
-    results: Sequence[Value],
+    results: Sequence[_Place],
     ctx: LowerContext,
 ) -> Launch:
-    """`values` are the operands outside, `names` what the body calls them, `results` its outputs."""
-    out_type = node.outputs[0].type
+    """The launch that computes `results` from `operands` by `nodes`."""
+    shape = results[0].name.shape
     draw = next((n for n in nodes if n.op.name == "random_uniform"), None)
     known = {}
     if draw is not None:  # the state is no operand of the loop
-        at = list(names).index(draw.inputs[0])
-        state = ctx.buffer(values[at])
-        values, names = [*values[:at], *values[at + 1 :]], [*names[:at], *names[at + 1 :]]
+        state = ctx.buffer(next(o.value for o in operands if o.name is draw.inputs[0]))
+        operands = [o for o in operands if o.name is not draw.inputs[0]]
         nodes = [n for n in nodes if n is not draw]
         known = {draw.output: "u"}
-    nest = collapse(out_type.shape, [v.shape for v in values])
-    text = body(nodes, {**known, **{v: f"e{i}" for i, v in enumerate(names)}}, results)
-    reads = [ctx.buffer(v) for v in values]
-    writes = [ctx.buffer(v) for v in node.outputs]
-    slots: list[Slot] = [*map(Read, reads), *map(Write, writes), *(c.slot() for c in text.literals)]
-    printer = _Printer(node, values, nest, text, len(slots))
+    nest = collapse(shape, [o.name.shape for o in operands], any(p.is_part for p in (*operands, *results)))
+    text = body(nodes, {**known, **{o.name: f"e{i}" for i, o in enumerate(operands)}}, [r.name for r in results])
+    slots: list[Slot] = [*(Read(ctx.buffer(o.value)) for o in operands), *(Write(ctx.buffer(r.value)) for r in results)]
+    slots += [c.slot() for c in text.literals]
+    printer = _Printer(operands, results, nest, text, len(slots))
     if draw is not None:
         printer.draw = _Draw(draw.output.type.dtype, state, draw.attrs["seed"] & LOW)
     return Launch(
         Kernel("fused" if len(nodes) > 1 else node.op.name, printer.text()),
         (*slots, *printer.sizes),
         printer.tiles,
-        work=dims.product((out_type.size, max(1, len(text.lines)))),
+        work=dims.product((*shape, max(1, len(text.lines)))),
         scratch=printer.scratch,
-        inplace=_inplace(node, values, reads, writes),
+        inplace=_inplace(operands, results, ctx),
     )
 
 
 def _inplace(
-    node: Node, values: Sequence[Value], reads: Sequence[Buffer], writes: Sequence[Buffer]
+    operands: Sequence[_Place], results: Sequence[_Place], ctx: LowerContext
 ) -> tuple[tuple[Buffer, Buffer], ...]:
     """A result may replace an operand of the same element size that is not broadcast: element i is read before it is
-    written, by the same iteration."""
+    written, by the same iteration. Parts of rows lie elsewhere."""
     return tuple(
-        (w, r)
-        for o, w in zip(node.outputs, writes, strict=True)
-        for v, r in zip(values, reads, strict=True)
-        if v.type.shape == o.type.shape and v.type.dtype.itemsize == o.type.dtype.itemsize
+        (ctx.buffer(r.value), ctx.buffer(o.value))
+        for r in results
+        for o in operands
+        if o.value.shape == r.value.shape and o.value.type.dtype.itemsize == r.value.type.dtype.itemsize
+        and not any(p.is_part for p in (*operands, *results) if p.value in (o.value, r.value))
     )
 
 
@@ -136,11 +163,14 @@ class _Draw:
 class _Printer:
     """The kernel text of one nest. `sizes` are the slots after `base`, in the order in which the text reads them."""
 
-    def __init__(self, node: Node, values: Sequence[Value], nest: _Nest, text: Body, base: int) -> None:
+    def __init__(
+        self, operands: Sequence[_Place], results: Sequence[_Place], nest: _Nest, text: Body, base: int
+    ) -> None:
         self.nest = nest
         self.body = text
-        self.values = values
-        self.outputs = node.outputs
+        self.operands = operands
+        self.values = [o.value for o in operands]
+        self.outputs = results
         self.base = base
         self.sizes: list[Slot] = []
         self.tiles: Size = 0
@@ -153,14 +183,18 @@ class _Printer:
 
     def text(self) -> str:
         n_in = len(self.values)
-        head = [f"x{i} = {v.type.dtype.short}p(a[{i}])" for i, v in enumerate(self.values)]
-        head += [f"y{i} = {v.type.dtype.short}p(a[{n_in + i}])" for i, v in enumerate(self.outputs)]
+        head = [self._pointer(f"x{i}", o, i) for i, o in enumerate(self.operands)]
+        head += [self._pointer(f"y{i}", r, n_in + i) for i, r in enumerate(self.outputs)]
         first = n_in + len(self.outputs)
         head += [f"{c.name} = {c.load(first + i)}" for i, c in enumerate(self.body.literals)]
         head += [f"e{i} = x{i}[0]" for i in range(n_in) if not any(self.nest.along[i])]
         loops = self._flat() if len(self.nest.sizes) == 1 else self._groups() if self._short() else self._rows()
         lines = ["a = slots(args)", *head, *loops]
         return "def kernel(args, lo, hi, worker):\n" + "".join(f"    {line}\n" for line in lines)
+
+    def _pointer(self, name: str, place: _Place, index: int) -> str:
+        pointer = f"{place.value.type.dtype.short}p(a[{index}])"
+        return f"{name} = offset({pointer}, {self.slot(place.start)})" if place.is_part else f"{name} = {pointer}"
 
     def _flat(self) -> list[str]:
         n = self.nest.sizes[0]
@@ -199,6 +233,8 @@ class _Printer:
 
     def _short(self) -> bool:
         """Whether to take rows in groups: known to be short, and each operand a tensor, a vector or a number."""
+        if any(p.is_part for p in (*self.operands, *self.outputs)):
+            return False
         inner = self.nest.sizes[-1]
         kinds = set(self.nest.along)
         return isinstance(inner, int) and 2 * inner <= _GROUP and kinds <= {(True, True), (False, True), (False, False)}
@@ -243,9 +279,10 @@ class _Printer:
         lines += [f"n{k} = {self.slot(size)}" for k, size in enumerate(outer) if k]
         starts: list[str] = []
         pointers: dict[int, str] = {}
-        for i in range(len(self.values)):
+        for i, place in enumerate(self.operands):
             terms = []
-            for k, (full, stride) in enumerate(zip(self.nest.along[i][:-1], self.nest.strides(i)[:-1], strict=True)):
+            strides = self.nest.strides(i, place.value.shape[-1] if place.is_part else None)
+            for k, (full, stride) in enumerate(zip(self.nest.along[i][:-1], strides[:-1], strict=True)):
                 if full:
                     lines.append(f"s{i}_{k} = {self.slot(stride)}")
                     terms.append(f"r{k} * s{i}_{k}")
@@ -262,7 +299,13 @@ class _Printer:
         for k in range(last, 0, -1):
             depth = "    " * (last - k)
             count += [f"{depth}if r{k} == n{k}:", f"{depth}    r{k} = 0", f"{depth}    r{k - 1} += 1"]
-        outs = [f"z{i} = offset(y{i}, r * inner)" for i in range(len(self.outputs))]
+        outs = []
+        for i, place in enumerate(self.outputs):
+            row = "inner"
+            if place.is_part:
+                row = f"w{i}"
+                lines.append(f"{row} = {self.slot(place.value.shape[-1])}")
+            outs.append(f"z{i} = offset(y{i}, r * {row})")
         fixed = [
             f"e{i} = {pointers[i]}[0]"
             for i in range(len(self.values))

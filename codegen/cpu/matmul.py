@@ -101,7 +101,7 @@ def _lower_float(node: Node, ctx: LowerContext, vectors: Vectors | None) -> list
         c_rows=strides(shape.columns),
         batches=shape.batches,
         c_batch=dims.product((shape.rows, shape.columns)),
-        b_stays=ctx.graph is not None and stays(node.inputs[1], ctx.graph),
+        b_stays=stays(node.inputs[1], ctx.fixed),
         sums=outputs[1] if node.op.name == "matmul_sums" else None,
         epilogue=epilogue,
         origin=node.origin,

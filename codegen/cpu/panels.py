@@ -3,19 +3,21 @@ one after the other.
 
 `contract.py` packs a part of a panel into scratch memory where it multiplies, by `run_kernel`. Where the operand stays
 the same from run to run, `pack` makes all panels at once; that launch depends on variables alone, so it belongs to the
-prologue and is redone when one of them changes.
+prologue and is redone when one of them changes. The same in a loop, where the operand stays from step to step: that
+launch moves in front of the loop.
 """
 
 from __future__ import annotations
 
 import functools
+from collections.abc import Collection
 
 from codegen.cpu.columns import placed, row_pass
 from codegen.launch import Buffer, Entry, Launch, LowerContext, Read, Write
 from codegen.source import Kernel
 from ir import dims
 from ir.dims import Dim
-from ir.graph import Graph, Value
+from ir.graph import Value
 
 _MOST_NODES = 64
 _ZERO = {4: "f32(0)", 8: "0.0"}
@@ -123,14 +125,13 @@ def pack(
     return Launch(_pack_kernel(itemsize), slots, panels, elements, origin=origin), packed
 
 
-def stays(value: Value, graph: Graph) -> bool:
-    """Whether a value is the same in every run until a variable is assigned: it is computed, by few nodes, from
-    constants and from variables that `graph` does not write."""
+def stays(value: Value, fixed: Collection[Value]) -> bool:
+    """Whether a value is computed, by few nodes, from constants and from `fixed` values alone."""
     seen: set[Value] = set()
     todo = [value]
     while todo:
         v = todo.pop()
-        if v in seen or v in graph.unwritten:
+        if v in seen or v in fixed:
             continue
         seen.add(v)
         if v.node is None or len(seen) > _MOST_NODES:

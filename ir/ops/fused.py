@@ -35,7 +35,9 @@ def run_body(body: Graph, inputs: Arrays) -> tuple[Array, ...]:
 
 
 class Fused(Op):
-    """An elementwise region: its outputs, all of one shape, computed in one loop over their elements."""
+    """An elementwise region: its outputs, all of one shape, computed in one loop over their elements. It may read
+    slices of its operands along the last axis, and give values of that shape side by side along it (`concatenate`).
+    """
 
     name = "fused"
     schema: ClassVar[Mapping[str, str]] = {"body": "graph"}
@@ -45,7 +47,8 @@ class Fused(Op):
         body: Graph = attrs["body"]
         check_operands(self.name, body, types)
         out = tuple(v.type for v in body.outputs)
-        if len({t.shape for t in out}) != 1:
+        joined = {v: v.node.inputs for v in body.outputs if v.node is not None and v.node.op.name == "concatenate"}
+        if len({part.shape for v in body.outputs for part in joined.get(v, (v,))}) != 1:
             raise TypeRuleError(f"fused: outputs must have one shape, got {', '.join(map(str, out))}")
         return out
 

@@ -1,9 +1,9 @@
 """The gradient of `scan`: a scan in the other direction.
 
 The forward scan saves what each step's derivative needs as further stacked outputs (the pass `merge_scans` makes one
-scan of both). The gradient of a constant is a sum over steps. Where a step adds a matrix product, or a sum over some
-axes, to it, the factors are stacked instead and one operation after the loop does the work of all steps; else the sum
-is a state of the loop.
+scan of both). What a step makes at next to no cost from what is saved anyway is made again. The gradient of a constant
+is a sum over steps. Where a step adds a matrix product, or a sum over some axes, to it, the factors are stacked instead
+and one operation after the loop does the work of all steps; else the sum is a state of the loop.
 """
 
 from __future__ import annotations
@@ -19,6 +19,8 @@ from ir.walk import nodes_of
 
 Stack = Callable[[Value], Value]
 Sum = Callable[[Stack], Value]  # the sum over all steps, given how to get stacked values
+
+_CHEAP = frozenset({"slice", "hard_sigmoid", "relu"})  # ops that cost less than to store and to load their result
 
 
 def scan_gradient(node: Node, grads: tuple[Value | None, ...]) -> tuple[Value | None, ...]:
@@ -67,9 +69,8 @@ class _Gradient:
         static = static_values(body.nodes)
         forward = {*body.inputs, *(o for n in body.nodes for o in n.outputs)} - static
         targets = [g for g in self.found.values() if g is not None]
-        nodes = nodes_of(targets, forward)
-        read = dict.fromkeys(v for v in (*(v for n in nodes for v in n.inputs), *targets) if v in forward)
         constants = set(body.inputs[self.n_seq + self.n_state :])
+        nodes, read = _frontier(targets, forward, {*constants, *static, *body.outputs[: self.n_out]})
         self.constants = [v for v in read if v in constants]
         self.fixed = constants | static_values(nodes) | static
         self.stacks: dict[Value, Value] = {v: self.operand[v] for v in body.inputs[: self.n_seq] if v in read}
@@ -162,6 +163,28 @@ class _Gradient:
 
     def varies(self, *values: Value) -> bool:
         return not any(v in self.fixed for v in values)
+
+
+def _frontier(
+    targets: Sequence[Value], forward: set[Value], known: set[Value]
+) -> tuple[list[Node], dict[Value, None]]:
+    """The nodes of the derivative and the values of the forward step that they read, without those which are made
+    again: cheap ones of what is read or `known` anyway, and the parts of a tensor where several are read."""
+    again: set[Value] = set()
+    while True:
+        halt = forward - again
+        nodes = nodes_of(targets, halt)
+        read = dict.fromkeys(v for v in (*(v for n in nodes for v in n.inputs), *targets) if v in halt)
+        cheap = [v for v in read if v.node is not None and v not in known and v.node.op.name in _CHEAP]
+        sources = [v.node.inputs[0] for v in cheap if v.node is not None and v.node.op.name == "slice"]
+
+        def has(v: Value) -> bool:
+            return v in read or v in known or v in again or sources.count(v) > 1  # noqa: B023
+
+        more = [v for v in cheap if v.node is not None and has(v.node.inputs[0])]
+        if not more:
+            return nodes, read
+        again.update(more)
 
 
 def _sum_add(g: _Gradient, node: Node) -> Sum | None:

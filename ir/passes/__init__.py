@@ -25,6 +25,7 @@ from ir.passes.fuse_elementwise import fuse_elementwise
 from ir.passes.fuse_epilogue import fuse_epilogue
 from ir.passes.fuse_random import fuse_random
 from ir.passes.fuse_reduce import fuse_reduce
+from ir.passes.fuse_slices import fuse_slices
 from ir.passes.fuse_sums import fuse_sums
 from ir.passes.join_slices import join_slices
 from ir.passes.layout import layout
@@ -65,6 +66,7 @@ def pipeline(phase: int) -> Pipeline:
         ("fuse_reduce", deep(fuse_reduce)),
         ("fuse_sums", deep(fuse_sums)),
         ("fuse_random", deep(fuse_random)),
+        ("fuse_slices", deep(fuse_slices)),
         ("dce", deep(dce)),
     )
 

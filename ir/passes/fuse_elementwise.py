@@ -103,11 +103,30 @@ class _Regions:
         return len([v for v in new if v.node is None or self.region[v.node] != target]) <= 1
 
 
+    def join(self) -> None:
+        """Merges regions on one level whose results of one shape are joined along the last axis, so that they can be
+        stored in their places. No edge leads from a region to another on its level."""
+        for node in self.graph.nodes:
+            if node.op.name != "concatenate" or node.attrs["axis"] != node.output.rank - 1:
+                continue
+            makers = [v.node for v in node.inputs if v.node is not None and fusible(v.node)]
+            if len(makers) < len(node.inputs) or len({n.output.shape for n in makers}) > 1:
+                continue
+            first, *others = dict.fromkeys(self.region[n] for n in makers)
+            if any(self.level[r] != self.level[first] for r in others):
+                continue
+            nodes = [n for r in (first, *others) for n in self.members[r]]
+            if len(nodes) <= _MAX_NODES and len(region_inputs(nodes)) <= _MAX_OPERANDS:
+                for r in others:
+                    self._merge(r, first)
+
+
 def fuse_elementwise(graph: Graph) -> Graph:
     """`graph` with connected elementwise nodes of one shape fused."""
     regions = _Regions(graph)
     for node in graph.nodes:
         regions.add(node)
+    regions.join()
     regions.sink()
     return _rebuild(graph, regions)
 

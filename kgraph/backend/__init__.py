@@ -7,6 +7,7 @@ nothing runs before `eval`, `get_value` or a `function` asks for it.
 from __future__ import annotations
 
 import importlib
+import sys
 from builtins import all as py_all
 from builtins import any as py_any
 from builtins import slice as py_slice
@@ -212,4 +213,6 @@ __all__ = [
 def __getattr__(name: str) -> ModuleType:
     if name in ("common", "tensorflow_backend"):
         return importlib.import_module(f"{__name__}.{name}")
+    if name == "tf" and "tensorflow" in sys.modules:  # Keras' backend showed the tensorflow that it had imported
+        return sys.modules["tensorflow"]
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

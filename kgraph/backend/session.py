@@ -25,7 +25,7 @@ class Session:
     """State since the program began, or since the last `clear_session`.
 
     `phase` is None (fed when a function runs), 0 or 1. `seed` is the key of random operations made from now on.
-    `target` names the default target of functions ('cpu', 'reference', 'cuda'). `functions` holds the Python functions
+    `target` names the default target of functions ('cpu', 'reference'). `functions` holds the Python functions
     that stand in configs of Lambda layers, by what a config says about them; one session hands them on to the next.
     """
 

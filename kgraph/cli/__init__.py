@@ -24,6 +24,8 @@ def _parser() -> argparse.ArgumentParser:
 
     demo = commands.add_parser("demo", help="train a small network on handwritten digits and tell what was compiled")
     demo.add_argument("--epochs", type=int, default=20, help="number of epochs (default: 20)")
+
+    commands.add_parser("warmup", help="compile the kernels of common networks ahead")
     return parser
 
 
@@ -38,6 +40,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         from kgraph.cli.ir import print_ir
 
         print_ir(arguments.file, arguments.phase, arguments.stage)
+    elif arguments.command == "warmup":
+        from kgraph.cli.warmup import warmup
+
+        warmup()
     else:
         from kgraph.cli.demo import demo
 

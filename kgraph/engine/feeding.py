@@ -12,6 +12,7 @@ import numpy as np
 from kgraph import backend as K
 from kgraph.engine import training_utils
 from kgraph.engine.compiling import target_shape
+from kgraph.engine.training_utils import refuse_batches
 from kgraph.utils.generic_utils import slice_arrays, to_list, unpack_singleton
 
 _FEEDS_KEPT = 256  # kinds of arrays; beyond that they are forgotten
@@ -177,9 +178,10 @@ def shown_to_callbacks(model: Any, validation: Data) -> list[Any]:
     return [*x, *y, *weights, *model._phase(0)]
 
 
-def no_targets(model: Any) -> Any:
-    """What `y=None` means: no targets, for a model that needs none."""
+def no_targets(model: Any, x: Any) -> Any:
+    """What `y=None` means: no targets, for a model that needs none; `x` are its inputs."""
     model._require_compiled()
+    refuse_batches(x, "input")
     if model.built and model._feed_output_names:
         raise ValueError(
             f"Error when checking target: no data was provided for the outputs {model._feed_output_names}"
@@ -187,8 +189,31 @@ def no_targets(model: Any) -> Any:
     return []
 
 
+def check_run(epochs: Any, callbacks: Any) -> None:
+    """Raises TypeError unless `epochs` is an integer, and `callbacks` None or some callbacks."""
+    if not isinstance(epochs, (int, np.integer)):
+        raise TypeError(f"`epochs` must be an integer. Received: {epochs!r}")
+    if callbacks is not None and not hasattr(callbacks, "__iter__"):
+        raise TypeError(f"`callbacks` must be a list of callbacks. Received: {callbacks!r}")
+    for callback in callbacks or []:
+        if isinstance(callback, type):
+            name = callback.__name__
+            raise TypeError(f"`callbacks` holds the class {name}, where an object of it, {name}(...), is meant")
+
+
+def is_given(data: Any) -> bool:
+    """Whether a user gave validation data; None and what is empty are none."""
+    return len(data) > 0 if hasattr(data, "__len__") else data is not None
+
+
 def validation_data(model: Any, given: Any, batch_size: int | None) -> Data:
     """What a user gives as `validation_data`, checked."""
+    if not isinstance(given, (list, tuple)):
+        refuse_batches(given, "validation_data")
+        raise ValueError(
+            "`validation_data` should be a tuple (x_val, y_val) or (x_val, y_val, val_sample_weights). "
+            f"Found an object of type {type(given).__name__}"
+        )
     if len(given) not in (2, 3):
         raise ValueError(
             "When passing validation_data, it must contain 2 (x_val, y_val) or 3 (x_val, y_val, "

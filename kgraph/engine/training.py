@@ -259,13 +259,14 @@ class Model(Network):
             epochs = kwargs.pop("nb_epoch")
         if kwargs:
             raise TypeError(f"Unrecognized keyword arguments: {kwargs}")
+        feeding.check_run(epochs, callbacks)
         if x is None and y is None and steps_per_epoch is None:
             raise ValueError("If fitting from data tensors, you should specify the `steps_per_epoch` argument.")
         if y is None:
-            y = feeding.no_targets(self)
+            y = feeding.no_targets(self, x)
         data = self._standardize_user_data(x, y, sample_weight, class_weight, batch_size=batch_size)
         validation = None
-        if validation_data:
+        if feeding.is_given(validation_data):
             validation = feeding.validation_data(self, validation_data, batch_size)
         elif validation_split and 0.0 < validation_split < 1.0:
             data, validation = feeding.split(data, validation_split)
@@ -319,7 +320,7 @@ class Model(Network):
         if x is None and y is None and steps is None:
             raise ValueError("If evaluating from data tensors, you should specify the `steps` argument.")
         if y is None:
-            y = feeding.no_targets(self)
+            y = feeding.no_targets(self, x)
         data = self._standardize_user_data(x, y, sample_weight=sample_weight, batch_size=batch_size)
         f, ins = self._with_function("test", data, 0)
         return training_arrays.test_loop(self, f, ins, batch_size=batch_size, verbose=verbose, steps=steps)
@@ -345,14 +346,16 @@ class Model(Network):
 
     def train_on_batch(self, x: Any, y: Any, sample_weight: Any = None, class_weight: Any = None) -> Any:
         """Make one step of training on this batch. Returns the loss, or a list of it and the metrics."""
-        data = self._standardize_user_data(x, feeding.no_targets(self) if y is None else y, sample_weight, class_weight)
+        y = feeding.no_targets(self, x) if y is None else y
+        data = self._standardize_user_data(x, y, sample_weight, class_weight)
         self._check_trainable_weights_consistency()
         f, ins = self._with_function("train", data, 1)
         return unpack_singleton(f(ins))
 
     def test_on_batch(self, x: Any, y: Any, sample_weight: Any = None) -> Any:
         """The loss on this batch, or a list of it and the metrics; nothing is trained."""
-        data = self._standardize_user_data(x, feeding.no_targets(self) if y is None else y, sample_weight)
+        y = feeding.no_targets(self, x) if y is None else y
+        data = self._standardize_user_data(x, y, sample_weight)
         f, ins = self._with_function("test", data, 0)
         return unpack_singleton(f(ins))
 

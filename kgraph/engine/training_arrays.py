@@ -145,7 +145,9 @@ def _batches(
     return True
 
 
-def _prepared(feed: Callable[[int, int], list[Any]], spans: Sequence[tuple[int, int]]) -> Generator[list[Any], None, None]:
+def _prepared(
+    feed: Callable[[int, int], list[Any]], spans: Sequence[tuple[int, int]]
+) -> Generator[list[Any], None, None]:
     """The batches, each large one gathered by another thread while the step before it runs."""
     if not isinstance(feed, _Gather) or len(spans) < 2 or feed.nbytes(*spans[0]) < _WORTH_A_THREAD:
         yield from (feed(start, stop) for start, stop in spans)

@@ -58,6 +58,7 @@ def fit_generator(
 ) -> Any:
     """Train on batches; see `Model.fit_generator`. Returns the `History`."""
     model._require_compiled()
+    feeding.check_run(epochs, callbacks)
     _warn_of_duplicates(generator, use_multiprocessing, workers)
     steps = _steps(generator, steps_per_epoch, "steps_per_epoch")
     epochs_to_do = max(0, epochs - initial_epoch)
@@ -218,6 +219,7 @@ class _Feed(Iterator[Any]):
         self._enqueuer: SequenceEnqueuer | None = None
         self._workers, self._max_queue_size = workers, max_queue_size
         self._peeked: list[Any] = []
+        self._taken = 0
         is_sequence = isinstance(generator, Sequence)
         if not is_sequence and not hasattr(generator, "__next__"):
             raise TypeError(f"Expected a generator or a `keras.utils.Sequence`, got {type(generator).__name__}")
@@ -242,12 +244,25 @@ class _Feed(Iterator[Any]):
             self._enqueuer.stop(timeout=_PATIENCE if error is None else 1.0)
 
     def __next__(self) -> Any:
-        return self._peeked.pop() if self._peeked else next(self._batches)
+        return self._peeked.pop() if self._peeked else self._take()
+
+    def _take(self) -> Any:
+        try:
+            batch = next(self._batches)
+        except StopIteration as end:
+            if end.args:
+                raise
+            raise StopIteration(
+                f"The generator ended after {self._taken} batches, before the run did: it must give as many batches as "
+                "there are steps in all epochs together."
+            ) from None
+        self._taken += 1
+        return batch
 
     def peek(self) -> Any:
         """The batch that comes next."""
         if not self._peeked:
-            self._peeked.append(next(self._batches))
+            self._peeked.append(self._take())
         return self._peeked[0]
 
     def end_epoch(self) -> None:
@@ -260,14 +275,15 @@ class _Validation:
     """Validation after each epoch: on arrays, or on the batches of a `Sequence` or generator."""
 
     def __init__(self, model: Any, data: Any, steps: float | None) -> None:
-        self.wanted = bool(data)
+        self.wanted = feeding.is_given(data)
         self._model = model
         self._data = data
         self._feed: _Feed | None = None
         self._arrays: Any = None
         self._from_batches = self.wanted and (isinstance(data, Sequence) or hasattr(data, "__next__"))
         self._steps: float = _steps(data, steps, "validation_steps") if self._from_batches else 0
-        if self.wanted and not self._from_batches and len(data) not in (2, 3):
+        is_tuple = isinstance(data, (list, tuple)) and len(data) in (2, 3)
+        if self.wanted and not self._from_batches and not is_tuple:
             raise ValueError(
                 "`validation_data` should be a tuple `(val_x, val_y, val_sample_weight)` or `(val_x, val_y)`. "
                 f"Found: {data}"

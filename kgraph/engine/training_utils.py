@@ -80,7 +80,7 @@ def standardize_input_data(
     if data is None:
         return [None for _ in names]
     arrays = _as_list(data, names, exception_prefix)
-    arrays = [standardize_single_array(x) for x in arrays]
+    arrays = [_unboxed(standardize_single_array(x)) for x in arrays]
     for i, (x, name) in enumerate(zip(arrays, names, strict=True)):
         if x is None or K.is_tensor(x):
             continue
@@ -116,12 +116,7 @@ def _as_list(data: Any, names: Sequence[str], prefix: str) -> list[Any]:
             f"Error when checking model {prefix}: data should be a Numpy array, or list/dict of Numpy arrays. "
             f"Found: {data[:200]!r}"
         )
-    if hasattr(data, "__next__") or isinstance(data, BatchSequence):
-        raise TypeError(
-            f"Error when checking model {prefix}: data should be a Numpy array, or list/dict of Numpy arrays, but got "
-            f"{type(data).__name__}. Generators and `keras.utils.Sequence` go to `fit_generator`, "
-            "`evaluate_generator` and `predict_generator`."
-        )
+    refuse_batches(data, prefix)
     if isinstance(data, (list, tuple)):
         arrays = list(data)
         if arrays and isinstance(arrays[0], list):
@@ -153,9 +148,29 @@ def _as_list(data: Any, names: Sequence[str], prefix: str) -> list[Any]:
     return [np.asarray(data)]
 
 
+def refuse_batches(data: Any, prefix: str) -> None:
+    """Raises TypeError where `data` gives batches and is no array."""
+    if hasattr(data, "__next__") or isinstance(data, BatchSequence):
+        raise TypeError(
+            f"Error when checking model {prefix}: data should be a Numpy array, or list/dict of Numpy arrays, but got "
+            f"{type(data).__name__}. Generators and `keras.utils.Sequence` go to `fit_generator`, "
+            "`evaluate_generator` and `predict_generator`."
+        )
+
+
 def _values(x: Any) -> Any:
     """The array in a pandas object; anything else as it is."""
     return x.values if type(x).__name__ in ("DataFrame", "Series") else x
+
+
+def _unboxed(x: Any) -> Any:
+    """The numbers in an array of Python objects, such as a table of mixed columns gives; anything else as it is."""
+    if not isinstance(x, np.ndarray) or x.dtype != object:
+        return x
+    try:
+        return x.astype(np.float64)
+    except (TypeError, ValueError):
+        return x
 
 
 def _check_numeric(x: Any, name: str, prefix: str) -> None:

@@ -30,6 +30,7 @@ class Context:
     """A `LowerContext`: a buffer per value, workspaces and constants as they are asked for."""
 
     graph: Any = None
+    fixed: frozenset[Value] = frozenset()
     buffers: dict[Value, Buffer] = field(default_factory=dict)
     workspaces: list[Buffer] = field(default_factory=list)
     contents: dict[Buffer, bytes] = field(default_factory=dict)

@@ -50,6 +50,26 @@ def steps(executable: Executable) -> list[str]:
     return found
 
 
+def test_what_stays_is_computed_before_the_loop() -> None:
+    """A factor is packed once; what reads a part of a sequence stays, and so does a new state, though it is constant:
+    the first step reads another one."""
+    batch = SymDim.fresh("B")
+    x, w = b.input_value(tensor("f32", 5, batch, 96)), b.input_value(tensor("f32", 96, 64))
+    start, end = b.input_value(tensor("f32", batch, 64)), b.input_value(tensor("f32", batch, 64))
+    types = (tensor("f32", batch, 96), start.type, w.type, end.type)
+    element, state, factor, next_state = (b.input_value(t) for t in types)
+    result = b.mul(element, b.matmul(state, factor, False, True))
+    body = close("body", [element, state, factor, next_state], [result, b.apply1("tanh", next_state)])
+    outputs = b.apply("scan", x, start, w, end, body=body, n_seq=1, n_state=1, length=5, reverse=False)
+    executable = compile_graph(extract("f", [x, start, w, end], outputs))
+    random = np.random.RandomState(0)
+    check(executable.graph, [random.standard_normal(s).astype("f4") for s in ((5, 3, 96), (3, 64), (96, 64), (3, 64))],
+          executable)  # fmt: skip
+    before = [s.kernel.name for s in program(executable).schedule.launches if isinstance(s, Launch)]
+    assert any(name.startswith("pack") for name in before) and "tanh" not in before
+    assert not any(name.startswith("pack") for name in steps(executable)) and "tanh" in steps(executable)
+
+
 @pytest.mark.parametrize("reverse", [False, True])
 def test_one_program_serves_any_length(reverse: bool) -> None:
     net = Network(SymDim.fresh("T"), SymDim.fresh("B"), "f32")

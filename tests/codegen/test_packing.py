@@ -106,7 +106,7 @@ def test_widths(dtype: str, vectors: Vectors) -> None:
             v, w = b.input_value(TensorType(kind, x.shape), "x"), Variable(TensorType(kind, weights.shape), "w")
             graph = extract("dense", [v], [b.matmul(v, w.value, False, transposed)])
             (node,) = graph.nodes
-            ctx = Context(graph=graph)
+            ctx = Context(graph=graph, fixed=graph.unwritten)
             launches = lower_matmul(node, ctx, vectors)  # type: ignore[arg-type]
             assert [launch.kernel.name.split("_")[0] for launch in launches[:2]] == ["pack", "contract"]
             out = guarded(np.full(rows * n, np.nan, dtype))

@@ -27,8 +27,7 @@ def python(*arguments: str, cwd: Path | None = None, **environment: str) -> subp
 
 def kgraph(*arguments: str, **environment: str) -> str:
     """What `kgraph ARGUMENTS` printed."""
-    command = "import sys; from kgraph.cli import main; sys.exit(main(sys.argv[1:]))"
-    return python("-c", command, *arguments, **environment).stdout
+    return python("-m", "kgraph", *arguments, **environment).stdout
 
 
 def script(text: str, *arguments: str, **environment: str) -> str:

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from kgraph import backend as K
+from kgraph.callbacks import EarlyStopping
 from kgraph.layers import Concatenate, Conv2D, Dense, Flatten, Input, Lambda, MaxPooling2D, Reshape, add
 from kgraph.models import Model, Sequential
 
@@ -114,6 +115,37 @@ DATA: dict[str, tuple[Callable[[], Any], type[Exception], str]] = {
         lambda: model().predict(np.array([[1, 2], [3]], dtype=object)),
         TypeError,
         "expected conv_input to hold numbers, but got an array of dtype object",
+    ),
+    "a generator for arrays": (
+        lambda: model().fit(x for x in [(IMAGES, LABELS)]),
+        TypeError,
+        "but got generator. Generators and `keras.utils.Sequence` go to `fit_generator`",
+    ),
+    "validation data without targets": (
+        lambda: model().fit(IMAGES, LABELS, validation_data=IMAGES),
+        ValueError,
+        "`validation_data` should be a tuple (x_val, y_val) or (x_val, y_val, val_sample_weights). "
+        "Found an object of type ndarray",
+    ),
+    "epochs that are no integer": (
+        lambda: model().fit(IMAGES, LABELS, epochs="2"),
+        TypeError,
+        "`epochs` must be an integer. Received: '2'",
+    ),
+    "one callback for a list": (
+        lambda: model().fit(IMAGES, LABELS, callbacks=EarlyStopping()),
+        TypeError,
+        "`callbacks` must be a list of callbacks. Received: <kgraph.callbacks_monitor.EarlyStopping object",
+    ),
+    "a callback's class": (
+        lambda: model().fit(IMAGES, LABELS, callbacks=[EarlyStopping]),
+        TypeError,
+        "`callbacks` holds the class EarlyStopping, where an object of it, EarlyStopping(...), is meant",
+    ),
+    "a generator that ends early": (
+        lambda: model().fit_generator(((IMAGES, LABELS) for _ in range(2)), 3, verbose=0),
+        StopIteration,
+        "The generator ended after 2 batches, before the run did",
     ),
     "a label too large": (
         lambda: model("sparse_categorical_crossentropy").fit(IMAGES, np.array([0, 1, 2, 3, 0, 1])),

@@ -236,6 +236,27 @@ def test_products_leave_the_loop() -> None:
     assert [v.shape[-1] for v in forward.inputs[:2]] == [1, 4], "the sequences are the mask and what the product gives"
 
 
+def test_gradients_make_cheap_values_again() -> None:
+    """Of two parts and what an activation makes of them, the backward loop gets the tensor that the parts are of."""
+
+    def step(xs: Sequence[Value], s: Sequence[Value]) -> tuple[list[Value], list[Value]]:
+        z = b.add(xs[0], b.concatenate([s[0], s[0]], 1))
+        left, right = (b.slice(z, (0, at), (z.shape[0], at + 3), (1, 1)) for at in (0, 3))
+        h = b.mul(b.apply1("hard_sigmoid", left), b.apply1("hard_sigmoid", right))
+        return [h], [h]
+
+    batch = SymDim.fresh("B")
+    x, start = b.input_value(tensor("f64", 4, batch, 6)), b.input_value(tensor("f64", batch, 3))
+    outputs = looped(step, [x], [start])
+    grads = gradients([b.reduce_sum(outputs[0])], [x, start])
+    graph = passes.run_passes(
+        extract("train", [x, start], [outputs[0], *(g for g in grads if g is not None)]), passes.TRAIN
+    )
+    forward = graph.nodes[[n.op.name for n in graph.nodes].index("scan")]
+    stacked = forward.outputs[: len(forward.outputs) - forward.attrs["n_state"]]
+    assert sorted(v.shape[-1] for v in stacked) == [3, 6]  # h and z
+
+
 def test_trim_bodies_drops_what_nothing_needs() -> None:
     x, h, g = (b.input_value(tensor("f32", *s), n) for s, n in (((3, 2), "x"), ((2,), "h"), ((2,), "g")))
 

@@ -47,6 +47,19 @@ def test_run(installed: list[str], tmp_path: Path, capsys: pytest.CaptureFixture
     sys.modules.pop("neighbour_of_the_script")
 
 
+def test_warmup(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    from kgraph.cli import warmup
+
+    run = warmup.warmup
+    monkeypatch.setattr(warmup, "warmup", lambda: run(("dense",)))
+    assert main(["warmup"]) == 0
+    assert "they are kept in" in capsys.readouterr().out
+    assert main(["warmup"]) == 0
+    first, last = capsys.readouterr().out.splitlines()
+    assert first == "dense: 0 new kernels"
+    assert last.startswith("Compiled 0 new kernels in ")
+
+
 def test_run_without_a_file(installed: list[str]) -> None:
     with pytest.raises(SystemExit, match="^kgraph: there is no file 'nowhere.py'$"):
         main(["run", "nowhere.py"])

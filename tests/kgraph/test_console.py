@@ -13,8 +13,8 @@ from typing import Any
 
 import pytest
 
-import kgraph
 from kgraph import backend as K
+from tests.as_keras import as_keras
 
 CONSOLE = Path(__file__).parent.parent / "data" / "console"
 CASES = sorted(path.stem for path in CONSOLE.glob("*.json"))
@@ -28,6 +28,7 @@ ONLY_THE_START = {
     "error_disconnected_graph": 30,
     "error_input_not_input_layer": 30,
     "error_dense_needs_last_dim": 0,
+    "error_generator_exhausted": 13,
     "error_load_model_weights_file": 0,
     "legacy_model": 60,
 }
@@ -90,13 +91,8 @@ def replay(case: dict[str, Any], monkeypatch: pytest.MonkeyPatch, folder: Path) 
 def keras(monkeypatch: pytest.MonkeyPatch) -> Any:
     """kgraph as `keras`, for these tests only."""
     K.clear_session()
-    modules, finders = dict(sys.modules), list(sys.meta_path)
-    kgraph.install_as_keras()
-    yield
-    sys.meta_path[:] = finders
-    for name in [n for n in sys.modules if n == "keras" or n.startswith("keras.")]:
-        if name not in modules:
-            del sys.modules[name]
+    with as_keras():
+        yield
 
 
 @pytest.mark.parametrize("name", CASES)

@@ -35,6 +35,17 @@ def test_only_inside_the_block() -> None:
     assert not any(name.split(".")[0] == "tensorflow" for name in sys.modules) and sys.meta_path == before
 
 
+def test_the_backend_shows_it(tf: Any) -> None:
+    assert K.tf is tf and tensorflow_backend.tf is tf
+    assert K.tensorflow_backend._get_available_gpus() == []
+    with pytest.raises(AttributeError, match="module 'kgraph.backend' has no attribute 'softplux'"):
+        tensorflow_backend.softplux  # noqa: B018
+
+
+def test_the_backend_shows_none_outside() -> None:
+    assert "tensorflow" in sys.modules or not hasattr(K, "tf")
+
+
 def test_another_tensorflow_stays(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "tensorflow", logging)
     with tensorflow_stub.supplied():

@@ -16,9 +16,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-import kgraph
 from kgraph import backend as K
-from kgraph.legacy import tensorflow_stub
+from tests.as_keras import as_keras
 from tests.seeds.snippets import snippet
 
 
@@ -61,10 +60,5 @@ def play(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Play]:
     monkeypatch.chdir(tmp_path)
     K.clear_session()
     np.random.seed(0)
-    modules, finders = set(sys.modules), list(sys.meta_path)
-    kgraph.install_as_keras()
-    with tensorflow_stub.supplied():
+    with as_keras():
         yield Play(monkeypatch)
-    sys.meta_path[:] = finders
-    for name in [n for n in sys.modules if n.split(".")[0] == "keras" and n not in modules]:
-        del sys.modules[name]
