@@ -92,11 +92,11 @@ def standardize_input_data(
 
 def kind_of_feed(lists: Iterable[Sequence[Any]]) -> tuple[Any, ...] | None:
     """What the checks of lists of arrays depend on, but for the labels; None where an item is no array that lies in
-    order in memory."""
+    order in memory, or an array of Python objects."""
     kind: list[Any] = []
     for arrays in lists:
         for x in arrays:
-            if type(x) is not np.ndarray or not x.flags.c_contiguous:
+            if type(x) is not np.ndarray or x.dtype.hasobject or not x.flags.c_contiguous:
                 return None
             kind += (x.shape, x.dtype)
         kind.append(None)

@@ -35,7 +35,7 @@ def test_limits(dtype: DType, target: str, cache: object) -> None:
     assert run([whole])[0].tolist() == [[0, 1], [2, 3], [18, 19]]
     assert run([np.zeros((0, 3), dtype.numpy)])[0].shape == (0, 2)
     for bad in (10, -1):
-        message = f"embedding_1: index {dtype.numpy.type(bad)} is out of range, there are 10 rows (0 to 9); it comes "
+        message = f"embedding_1: index {bad} is out of range, there are 10 rows (0 to 9); it comes "
         with pytest.raises(ValueError, match=re.escape(message + "from input 'x'")):
             run([np.array([[0, bad, 1]], dtype.numpy)])
 

@@ -56,6 +56,19 @@ def test_arrays_that_have_to_be_converted_always_are() -> None:
             np.testing.assert_array_equal(net.predict_on_batch(np.asarray(x) if isinstance(x, list) else x), expected)
 
 
+def test_numbers_in_arrays_of_objects() -> None:
+    """Tables with columns of several kinds give such arrays."""
+    net, x, y = model(), np.array([[1, 2.5, True, np.float32(3)]] * 2, object), ones(2, 3).astype(object)
+    expected = net.predict(x.astype(np.float32))
+    np.testing.assert_array_equal(net.predict(x), expected)
+    for _ in range(2):
+        assert np.isfinite(net.train_on_batch(x, y))
+    for wrong in ("dog", [1]):
+        x[1, 2] = wrong
+        with pytest.raises(TypeError, match="expected dense_1_input to hold numbers, but got an array of dtype object"):
+            net.train_on_batch(x, y)
+
+
 def test_labels_are_always_looked_at() -> None:
     net = model("sparse_categorical_crossentropy")
     net.train_on_batch(ones(2, 4), np.array([[0], [2]], np.float32))
