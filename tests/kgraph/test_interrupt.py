@@ -30,6 +30,14 @@ Y = np.eye(3, dtype="float32")[RNG.integers(3, size=48)]
 
 
 @pytest.fixture(autouse=True)
+def heard() -> Iterator[None]:
+    """Ctrl-C reaches Python, also where the tests run in the background of a shell, which ignores it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.fixture(autouse=True)
 def deadline() -> Iterator[None]:
     """A minute for each test: a lock that stays closed would block for ever."""
 
