@@ -211,8 +211,13 @@ class Binding:
             if kept.is_old():
                 with kept.lock:
                     if kept.is_old():
-                        self.execute(Instance(kept.table, 0, self.scratch_bytes, self._parts.driver))
+                        self._prepare(Instance(kept.table, 0, self.scratch_bytes, self._parts.driver))
                         kept.renewed()
+
+    def _prepare(self, prologue: Instance) -> None:
+        """Runs a prologue: other work than that of a run, so it says nothing of how long these take."""
+        pool = threads.pool(self._parts.cache) if prologue.shares else None
+        self._parts.driver.run(prologue.frame(pool))
 
 
 @dataclasses.dataclass(frozen=True)

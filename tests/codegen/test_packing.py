@@ -10,6 +10,7 @@ import pytest
 from codegen.cpu import threads
 from codegen.cpu.features import AVX2, AVX512, GENERIC, Vectors
 from codegen.cpu.matmul import lower_matmul
+from codegen.cpu.pace import Pace
 from codegen.cpu.program import CpuProgram
 from codegen.cpu.target import CpuTarget
 from codegen.launch import launches_of
@@ -67,6 +68,17 @@ def test_prologue(shape: tuple[int, int], transposed: bool, set_threads: Callabl
                 results += program.run([x])
             assert all(r.tobytes() == results[0].tobytes() for r in results)
             np.testing.assert_allclose(results[0], x @ (new.T if transposed else new), rtol=0, atol=2e-3)
+
+
+def test_a_prologue_is_no_measure_of_runs(set_threads: Callable[[int], None], monkeypatch: pytest.MonkeyPatch) -> None:
+    """It may be much shorter than a run, which then must not be taken for one that was held up."""
+    noted: list[int] = []
+    monkeypatch.setattr(Pace, "note", lambda self, shared, now, took: noted.append(took))
+    program, _ = dense(random((700, 1100)), False)
+    set_threads(2)
+    for _ in range(3):
+        program.run([random((128, 700))])
+    assert packs(program) == 1 and len(noted) == 3
 
 
 def test_what_is_not_packed() -> None:
